@@ -1,0 +1,1 @@
+//! The runner inside the pod; speaks only the run API.

@@ -1,0 +1,1 @@
+//! HTTP: the run API, the staff API, health and metrics, and the webhook accelerator.

@@ -1,0 +1,1 @@
+//! The cluster port, the pure object builders and the Kubernetes adapter.

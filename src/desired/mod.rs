@@ -1,0 +1,1 @@
+//! Desired state: what one commit of the config repo says.

@@ -1,0 +1,1 @@
+//! The vocabulary: identities, labels, triggers, run states. Pure.

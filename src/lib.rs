@@ -1,0 +1,18 @@
+//! codex-k8s: a GitOps-driven pull reconciler for AI coding agents.
+
+pub mod agent;
+pub mod api;
+pub mod apply;
+pub mod cli;
+pub mod cluster;
+pub mod desired;
+pub mod domain;
+pub mod forge;
+pub mod observed;
+pub mod plan;
+pub mod prompts;
+pub mod reconcile;
+pub mod sandbox;
+pub mod settings;
+pub mod store;
+pub mod telemetry;

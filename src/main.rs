@@ -1,0 +1,3 @@
+//! The `codex-k8s` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Observed state: what was read of forge and cluster, and how sure we are.

@@ -1,0 +1,1 @@
+//! The planner: from desired and observed to actions and a report. Pure.

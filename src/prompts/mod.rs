@@ -1,0 +1,1 @@
+//! Prompts: rendering an agent's prompt from a template.

@@ -1,0 +1,1 @@
+//! The loop: what wakes a pass, the lease, and what a pass is made of.

@@ -1,0 +1,1 @@
+//! The embedded world: a GitHub model, a Kubernetes model, a private Postgres.

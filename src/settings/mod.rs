@@ -1,0 +1,1 @@
+//! Process settings: file, then environment, validated.

@@ -1,0 +1,1 @@
+//! The store: everything kept in Postgres.
