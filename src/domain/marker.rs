@@ -1,0 +1,36 @@
+//! Machine marks in what we write at the forge: an HTML comment that carries
+//! only a key. Nothing is ever read back from a text but whose it is.
+
+use super::ids::RunId;
+
+/// The mark of a comment with this key.
+pub fn comment_marker(key: &str) -> String {
+    format!("<!-- codex-k8s:comment:{key} -->")
+}
+
+/// The mark of a run's pull request.
+pub fn pull_request_marker(run: &RunId) -> String {
+    format!("<!-- codex-k8s:run:{run} -->")
+}
+
+/// The runs named by the marks in a text.
+pub fn runs_marked_in(text: &str) -> Vec<RunId> {
+    text.split("<!-- codex-k8s:run:")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(" -->"))
+        .filter_map(|(id, _)| id.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marked_run_is_found_again() {
+        let run = RunId(uuid::Uuid::from_u128(7));
+        let body = format!("words\n{}", pull_request_marker(&run));
+        assert_eq!(runs_marked_in(&body), vec![run]);
+        assert!(runs_marked_in("<!-- codex-k8s:run:x -->").is_empty());
+    }
+}

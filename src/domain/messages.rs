@@ -1,0 +1,1 @@
+//! The message catalogue: every text that people read at the forge, per locale.
