@@ -1,0 +1,1 @@
+//! Properties of the builders, and one whole run as a snapshot.

@@ -1,0 +1,286 @@
+//! What the cluster holds of ours, as plain data. Pure.
+//!
+//! Rows carry what a planner decides on and no more; never the content of a
+//! Secret. All lists are sorted by namespace and name, so that equal clusters
+//! give equal bytes.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::kind::{ObjectKind, ObjectRef};
+
+/// Everything in the cluster that carries our installation label.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterSnapshot {
+    /// Run namespaces.
+    pub namespaces: Vec<NamespaceRow>,
+    /// Jobs, one an attempt.
+    pub jobs: Vec<JobRow>,
+    /// Pods of those Jobs.
+    pub pods: Vec<PodRow>,
+    /// Everything else, as metadata.
+    pub objects: Vec<ObjectRow>,
+}
+
+/// Whose an object is, read from its labels. A label that is missing or does
+/// not parse is `None`: such an object belongs to no run and is an orphan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The run.
+    pub run: Option<Uuid>,
+    /// The attempt, on what belongs to one.
+    pub attempt: Option<u32>,
+}
+
+/// What a namespace's labels and annotations say about its run: enough to
+/// rebuild the run's row after a lost database.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunMark {
+    /// The project's key.
+    pub project: Option<String>,
+    /// The repository's forge id.
+    pub repository_id: Option<u64>,
+    /// `owner/name` as read at launch.
+    pub repository: Option<String>,
+    /// The issue's number.
+    pub issue: Option<u64>,
+    /// The identity of the trigger.
+    pub trigger: Option<String>,
+    /// The run's correlation id.
+    pub correlation_id: Option<String>,
+}
+
+/// Whether a namespace is in use or going away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NamespacePhase {
+    /// Objects can be made in it.
+    Active,
+    /// It is being deleted; nothing new goes in.
+    Terminating,
+}
+
+/// A run namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceRow {
+    /// Its name.
+    pub name: String,
+    /// Its uid: a namespace made again under the same name has another.
+    pub uid: String,
+    /// The version of the object.
+    pub resource_version: String,
+    /// In use or going away.
+    pub phase: NamespacePhase,
+    /// Since when it is going away.
+    pub deletion_timestamp: Option<DateTime<Utc>>,
+    /// Whose it is.
+    pub owner: Owner,
+    /// What it says about its run.
+    pub mark: RunMark,
+    /// The hash of what it was built from.
+    pub input_hash: Option<String>,
+}
+
+/// The Job of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRow {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The uid.
+    pub uid: String,
+    /// The version of the object.
+    pub resource_version: String,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Since when it is going away.
+    pub deletion_timestamp: Option<DateTime<Utc>>,
+    /// Pods that are neither succeeded nor failed.
+    pub active: u32,
+    /// Pods that ended with success.
+    pub succeeded: u32,
+    /// Pods that failed.
+    pub failed: u32,
+    /// What the Job's conditions say in the end.
+    pub outcome: JobOutcome,
+    /// The hash of what it was built from.
+    pub input_hash: Option<String>,
+}
+
+/// What a Job's conditions say. A hint only: what counts is the run's result.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum JobOutcome {
+    /// No final condition yet.
+    #[default]
+    Open,
+    /// `Complete`.
+    Complete,
+    /// `Failed`.
+    Failed {
+        /// The condition's reason, such as `BackoffLimitExceeded`.
+        reason: Option<String>,
+    },
+}
+
+/// A pod's phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PodPhase {
+    /// Not started: unscheduled, or its images are not there.
+    Pending,
+    /// At least one container runs.
+    Running,
+    /// All containers ended with success.
+    Succeeded,
+    /// All containers ended, at least one with failure.
+    Failed,
+    /// The node does not say.
+    Unknown,
+}
+
+/// How the agent's container ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terminated {
+    /// The exit code.
+    pub exit_code: i32,
+    /// The reason, such as `OOMKilled`.
+    pub reason: Option<String>,
+}
+
+/// A pod of an attempt. While it exists the run's slot is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodRow {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The uid.
+    pub uid: String,
+    /// The version of the object.
+    pub resource_version: String,
+    /// Whose it is.
+    pub owner: Owner,
+    /// The phase.
+    pub phase: PodPhase,
+    /// Why a container does not start, such as `ImagePullBackOff`, or why the
+    /// pod finds no node (`Unschedulable`).
+    pub waiting_reason: Option<String>,
+    /// How the container ended.
+    pub terminated: Option<Terminated>,
+    /// The pod's own reason, such as `Evicted` or `DeadlineExceeded`.
+    pub reason: Option<String>,
+    /// The node it was given.
+    pub node: Option<String>,
+    /// Since when it is going away.
+    pub deletion_timestamp: Option<DateTime<Utc>>,
+    /// Whether it reports ready.
+    pub ready: bool,
+    /// Since when its node has been unreachable: what such a pod does, and
+    /// whether it still runs, nobody knows.
+    pub node_unreachable_since: Option<DateTime<Utc>>,
+}
+
+impl PodRow {
+    /// Whether the pod has ended by what its node last said.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase, PodPhase::Succeeded | PodPhase::Failed)
+    }
+}
+
+/// Any other object of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectRow {
+    /// The kind.
+    pub kind: ObjectKind,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The uid.
+    pub uid: String,
+    /// The version of the object.
+    pub resource_version: String,
+    /// Whose it is.
+    pub owner: Owner,
+    /// The hash of what it was built from.
+    pub input_hash: Option<String>,
+}
+
+impl ObjectRow {
+    /// The reference to this object.
+    pub fn reference(&self) -> ObjectRef {
+        ObjectRef::namespaced(self.kind, &self.namespace, &self.name)
+    }
+}
+
+/// A cluster's rows by run: built once a pass, so that looking a run up does
+/// not walk the lists.
+#[derive(Debug, Default)]
+pub struct ClusterIndex<'a> {
+    /// Rows of each run that the labels name.
+    pub runs: BTreeMap<Uuid, RunRows<'a>>,
+    /// Namespaces with our mark that name no run.
+    pub orphan_namespaces: Vec<&'a NamespaceRow>,
+}
+
+/// What the cluster holds of one run.
+#[derive(Debug, Default)]
+pub struct RunRows<'a> {
+    /// Its namespaces; more than one only after a fault.
+    pub namespaces: Vec<&'a NamespaceRow>,
+    /// Its Jobs.
+    pub jobs: Vec<&'a JobRow>,
+    /// Its pods.
+    pub pods: Vec<&'a PodRow>,
+    /// Its other objects.
+    pub objects: Vec<&'a ObjectRow>,
+}
+
+impl ClusterSnapshot {
+    /// Sorts every list, so that equal clusters give equal bytes.
+    pub fn normalise(&mut self) {
+        self.namespaces.sort_by(|a, b| a.name.cmp(&b.name));
+        self.jobs
+            .sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        self.pods
+            .sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        self.objects.sort_by_key(ObjectRow::reference);
+    }
+
+    /// The rows by run.
+    pub fn index(&self) -> ClusterIndex<'_> {
+        let mut index = ClusterIndex::default();
+        for namespace in &self.namespaces {
+            match namespace.owner.run {
+                Some(run) => index
+                    .runs
+                    .entry(run)
+                    .or_default()
+                    .namespaces
+                    .push(namespace),
+                None => index.orphan_namespaces.push(namespace),
+            }
+        }
+        for job in &self.jobs {
+            if let Some(run) = job.owner.run {
+                index.runs.entry(run).or_default().jobs.push(job);
+            }
+        }
+        for pod in &self.pods {
+            if let Some(run) = pod.owner.run {
+                index.runs.entry(run).or_default().pods.push(pod);
+            }
+        }
+        for object in &self.objects {
+            if let Some(run) = object.owner.run {
+                index.runs.entry(run).or_default().objects.push(object);
+            }
+        }
+        index
+    }
+}
