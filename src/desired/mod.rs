@@ -1,1 +1,3 @@
 //! Desired state: what one commit of the config repo says.
+
+pub mod model;

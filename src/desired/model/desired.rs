@@ -1,0 +1,285 @@
+//! [`Desired`]: what one commit of the config repo says, whole and validated.
+//!
+//! Every name in it resolves: the loader builds it only from a commit without
+//! errors. Project scope is kept apart and wins in the lookups. It serialises
+//! to the same bytes for the same commit and is part of a saved plan input.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    agent::AgentSpec,
+    guardrails::Guardrails,
+    kind::ObjectName,
+    labels::{LabelCatalogSpec, LabelMeaning},
+    platform::{PlatformSpec, ReasoningEffort, Suspend},
+    policy::AgentPolicySpec,
+    project::ProjectSpec,
+    stage::{StageModelSpec, StageSpec},
+    template::{Template, TemplateKey, TemplateKind},
+};
+use crate::domain::{
+    forge::ForgeKind,
+    ids::{
+        AgentKey, BranchName, CommitSha, Locale, ProjectKey, RepositoryName, Revision, StageKind,
+    },
+};
+
+/// The language every template has in the end.
+const LAST_LOCALE: &str = "en";
+
+/// What one commit of the config repo says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Desired {
+    /// The commit.
+    pub sha: CommitSha,
+    /// Its number, once accepted.
+    pub revision: Option<Revision>,
+    /// Rules and ceilings of the installation.
+    pub platform: PlatformSpec,
+    /// The labels read and written.
+    pub labels: LabelCatalogSpec,
+    /// The stages.
+    pub stages: StageModelSpec,
+    /// Agents for all projects.
+    pub agents: BTreeMap<AgentKey, AgentSpec>,
+    /// Policies for all projects.
+    pub policies: BTreeMap<ObjectName, AgentPolicySpec>,
+    /// Prompt templates for all projects.
+    pub templates: BTreeMap<TemplateKey, Template>,
+    /// The projects.
+    pub projects: BTreeMap<ProjectKey, DesiredProject>,
+}
+
+/// A project with all that stands in its own folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredProject {
+    /// The project itself.
+    pub spec: ProjectSpec,
+    /// Its repositories, by document name.
+    pub repositories: BTreeMap<ObjectName, DesiredRepository>,
+    /// Agents of its own; one with a key of the platform's replaces that one.
+    pub agents: BTreeMap<AgentKey, AgentSpec>,
+    /// Policies of its own.
+    pub policies: BTreeMap<ObjectName, AgentPolicySpec>,
+    /// Prompt templates of its own.
+    pub templates: BTreeMap<TemplateKey, Template>,
+}
+
+/// A repository of a project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredRepository {
+    /// Its name at the forge; an attribute, the id is the forge's.
+    pub name: RepositoryName,
+    /// The forge that has it.
+    pub forge: ForgeKind,
+    /// The branch that work starts from; the forge's default branch when absent.
+    pub base_branch: Option<BranchName>,
+    /// The name of its credential in the process settings.
+    pub credential: Option<ObjectName>,
+}
+
+/// An agent as a project sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentView<'a> {
+    /// Its key.
+    pub key: &'a AgentKey,
+    /// The agent.
+    pub spec: &'a AgentSpec,
+}
+
+impl Desired {
+    /// What a label means, whatever its case and surrounding blanks.
+    ///
+    /// Brackets around a name are ignored for labels that choose a model or a
+    /// reasoning effort, and only there.
+    pub fn label(&self, name: &str) -> Option<LabelMeaning> {
+        let folded = name.trim().to_lowercase();
+        let in_catalogue = self
+            .labels
+            .entries()
+            .into_iter()
+            .find(|(label, ..)| label.folded() == folded);
+        if let Some((_, meaning, _)) = in_catalogue {
+            return Some(meaning);
+        }
+        let bare = without_brackets(&folded);
+        let models = &self.platform.models;
+        let model = models.catalogue.iter().find(|model| {
+            model
+                .label
+                .as_ref()
+                .is_some_and(|label| without_brackets(&label.folded()) == bare)
+        });
+        if let Some(model) = model {
+            return Some(LabelMeaning::Model(model.id.clone()));
+        }
+        let reasoning = models
+            .reasoning
+            .iter()
+            .find(|entry| without_brackets(&entry.label.folded()) == bare);
+        reasoning.map(|entry| LabelMeaning::Reasoning(entry.effort))
+    }
+
+    /// What a label means in a project: as [`Self::label`], and its own priority label.
+    pub fn label_in(&self, project: &ProjectKey, name: &str) -> Option<LabelMeaning> {
+        self.label(name).or_else(|| {
+            let own = self.project(project)?.spec.priority_label.as_ref()?;
+            (own.folded() == name.trim().to_lowercase()).then_some(LabelMeaning::Priority)
+        })
+    }
+
+    /// A stage.
+    pub fn stage(&self, kind: &StageKind) -> Option<&StageSpec> {
+        self.stages.stages.iter().find(|stage| stage.kind == *kind)
+    }
+
+    /// A project.
+    pub fn project(&self, key: &ProjectKey) -> Option<&DesiredProject> {
+        self.projects.get(key)
+    }
+
+    /// The project a repository belongs to, and the repository.
+    pub fn repository(&self, name: &RepositoryName) -> Option<(&ProjectKey, &DesiredRepository)> {
+        self.repositories()
+            .find(|(_, repository)| repository.name == *name)
+    }
+
+    /// All repositories with their project.
+    pub fn repositories(&self) -> impl Iterator<Item = (&ProjectKey, &DesiredRepository)> {
+        self.projects.iter().flat_map(|(key, project)| {
+            project
+                .repositories
+                .values()
+                .map(move |repository| (key, repository))
+        })
+    }
+
+    /// An agent by its key: the project's own, else the platform's.
+    pub fn agent<'a>(&'a self, project: &ProjectKey, key: &AgentKey) -> Option<AgentView<'a>> {
+        let own = self
+            .project(project)
+            .and_then(|project| project.agents.get_key_value(key));
+        let (key, spec) = own.or_else(|| self.agents.get_key_value(key))?;
+        Some(AgentView { key, spec })
+    }
+
+    /// The agent that does a stage in a project.
+    pub fn agent_for(&self, project: &ProjectKey, stage: &StageKind) -> Option<AgentView<'_>> {
+        self.agent(project, &self.stage(stage)?.agent)
+    }
+
+    /// The policy of an agent in a project: the project's own of that name, else the platform's.
+    pub fn policy_for(&self, project: &ProjectKey, agent: &AgentKey) -> Option<&AgentPolicySpec> {
+        let name = &self.agent(project, agent)?.spec.policy;
+        let own = self
+            .project(project)
+            .and_then(|project| project.policies.get(name));
+        own.or_else(|| self.policies.get(name))
+    }
+
+    /// How many runs of an agent may be active in a project at once.
+    pub fn agent_limit(&self, project: &ProjectKey, agent: &AgentKey) -> Option<u32> {
+        let policy = self.policy_for(project, agent)?.max_parallel_runs;
+        let own = self
+            .project(project)?
+            .spec
+            .limits
+            .per_agent
+            .get(agent)
+            .copied();
+        Some(own.map_or(policy, |own| own.min(policy)))
+    }
+
+    /// The language of a project's prompts and comments.
+    pub fn locale(&self, project: &ProjectKey) -> &Locale {
+        self.project(project)
+            .and_then(|project| project.spec.locale.as_ref())
+            .unwrap_or(&self.platform.default_locale)
+    }
+
+    /// The template of a prompt.
+    ///
+    /// Tried in this order: the locale asked for, the project's, the
+    /// platform's, `en`; and in each the project's own template before the
+    /// platform's.
+    pub fn template_for(
+        &self,
+        project: &ProjectKey,
+        agent: &AgentKey,
+        stage: &StageKind,
+        kind: TemplateKind,
+        locale: &Locale,
+    ) -> Option<&Template> {
+        let last = Locale::from(LAST_LOCALE);
+        let locales = [
+            locale,
+            self.locale(project),
+            &self.platform.default_locale,
+            &last,
+        ];
+        let own = self.project(project).map(|project| &project.templates);
+        locales.into_iter().find_map(|locale| {
+            let key = TemplateKey::new(agent, stage, kind, locale);
+            own.and_then(|own| own.get(&key))
+                .or_else(|| self.templates.get(&key))
+        })
+    }
+
+    /// What agents may use at most in a project.
+    pub fn guardrails(&self, project: &ProjectKey) -> Cow<'_, Guardrails> {
+        match self.project(project) {
+            Some(project) => Cow::Owned(self.platform.guardrails.narrowed(&project.spec.narrow)),
+            None => Cow::Borrowed(&self.platform.guardrails),
+        }
+    }
+
+    /// Whether a project's work is suspended: the stricter of the platform's word and its own.
+    pub fn suspend(&self, project: &ProjectKey) -> Suspend {
+        let own = self
+            .project(project)
+            .map_or(Suspend::None, |project| project.spec.suspend);
+        own.max(self.platform.suspend)
+    }
+
+    /// The model of an agent where no label chooses one.
+    pub fn default_model<'a>(&'a self, agent: &'a AgentSpec) -> &'a str {
+        agent
+            .model
+            .as_deref()
+            .unwrap_or(&self.platform.models.default)
+    }
+
+    /// The reasoning effort of an agent where no label chooses one.
+    pub fn default_reasoning(&self, agent: &AgentSpec) -> ReasoningEffort {
+        agent
+            .reasoning
+            .unwrap_or(self.platform.models.default_reasoning)
+    }
+
+    /// How many documents it has, for the prune rule.
+    pub fn objects(&self) -> usize {
+        let count = |project: &DesiredProject| {
+            1 + project.repositories.len()
+                + project.agents.len()
+                + project.policies.len()
+                + project.templates.len()
+        };
+        3 + self.agents.len()
+            + self.policies.len()
+            + self.templates.len()
+            + self.projects.values().map(count).sum::<usize>()
+    }
+}
+
+/// A folded label name without surrounding brackets.
+pub(crate) fn without_brackets(folded: &str) -> &str {
+    folded
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .map_or(folded, str::trim)
+}

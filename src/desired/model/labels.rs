@@ -1,0 +1,243 @@
+//! `LabelCatalog`: every label the platform reads or writes.
+//!
+//! Labels read as input (triggers, debug, discussion, priority and the model
+//! labels of `Platform`) and labels written as output (`state`, `need`) are
+//! disjoint, so that a write of ours is never a wish of somebody's.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::platform::ReasoningEffort;
+use crate::domain::{
+    ids::{LabelName, StageKind},
+    trigger::TriggerKind,
+};
+
+/// The labels the platform reads and writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LabelCatalogSpec {
+    /// Labels that ask for a run of a stage.
+    #[schemars(length(min = 1))]
+    pub triggers: Vec<TriggerLabel>,
+    /// Labels that say where the work stands; written by the platform.
+    pub state: StateLabels,
+    /// Labels that say who or what is needed next, by name; written by the platform.
+    #[serde(default)]
+    pub need: BTreeMap<String, LabelSpec>,
+    /// Keeps the environment of a finished run while it is set. It starts nothing.
+    pub debug: LabelSpec,
+    /// Turns a run into a discussion. Read as input; reserved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discussion: Option<LabelSpec>,
+    /// Moves an issue's run to the head of its project's queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<LabelSpec>,
+}
+
+/// A label that asks for a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TriggerLabel {
+    /// The label's name, such as `run:dev`.
+    #[schemars(length(min = 1, max = 50))]
+    pub name: LabelName,
+    /// The stage it asks for.
+    pub stage: StageKind,
+    /// Whether it continues the work on an existing pull request.
+    #[serde(default)]
+    pub revise: bool,
+    /// Six hexadecimal digits, without `#`.
+    #[serde(default = "default_colour")]
+    #[schemars(regex(pattern = "^[0-9a-fA-F]{6}$"))]
+    pub colour: String,
+    /// The label's description at the forge.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    pub description: String,
+}
+
+/// A label's name and looks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LabelSpec {
+    /// The label's name.
+    #[schemars(length(min = 1, max = 50))]
+    pub name: LabelName,
+    /// Six hexadecimal digits, without `#`.
+    #[serde(default = "default_colour")]
+    #[schemars(regex(pattern = "^[0-9a-fA-F]{6}$"))]
+    pub colour: String,
+    /// The label's description at the forge.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    pub description: String,
+}
+
+fn default_colour() -> String {
+    "1f6feb".to_owned()
+}
+
+/// The labels that say where the work stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StateLabels {
+    /// Work waits for a person's review.
+    pub in_review: LabelSpec,
+    /// Work cannot go on.
+    pub blocked: LabelSpec,
+    /// Work was approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<LabelSpec>,
+    /// Work was replaced by other work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded: Option<LabelSpec>,
+    /// Work was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abandoned: Option<LabelSpec>,
+}
+
+impl StateLabels {
+    /// The label of one state, if the catalogue has it.
+    pub fn get(&self, state: StateKind) -> Option<&LabelSpec> {
+        match state {
+            StateKind::InReview => Some(&self.in_review),
+            StateKind::Blocked => Some(&self.blocked),
+            StateKind::Approved => self.approved.as_ref(),
+            StateKind::Superseded => self.superseded.as_ref(),
+            StateKind::Abandoned => self.abandoned.as_ref(),
+        }
+    }
+
+    /// All states that have a label, with it.
+    pub fn iter(&self) -> impl Iterator<Item = (StateKind, &LabelSpec)> {
+        StateKind::ALL
+            .iter()
+            .filter_map(|state| self.get(*state).map(|label| (*state, label)))
+    }
+}
+
+/// Where work stands.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum StateKind {
+    /// Work waits for a person's review.
+    InReview,
+    /// Work cannot go on.
+    Blocked,
+    /// Work was approved.
+    Approved,
+    /// Work was replaced by other work.
+    Superseded,
+    /// Work was given up.
+    Abandoned,
+}
+
+impl StateKind {
+    /// All states.
+    pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
+
+    /// The field of [`StateLabels`] that holds its label.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::InReview => "inReview",
+            Self::Blocked => "blocked",
+            Self::Approved => "approved",
+            Self::Superseded => "superseded",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// What a label means to the platform.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LabelMeaning {
+    /// It asks for a run.
+    Trigger(TriggerKind),
+    /// It says where the work stands.
+    State(StateKind),
+    /// It says who or what is needed next: the key in `need`.
+    Need(String),
+    /// It keeps the environment of a finished run.
+    Debug,
+    /// It asks for a discussion.
+    Discussion,
+    /// It moves a run to the head of the queue.
+    Priority,
+    /// It chooses a model: the model's id.
+    Model(String),
+    /// It chooses a reasoning effort.
+    Reasoning(ReasoningEffort),
+}
+
+impl LabelMeaning {
+    /// Whether the platform writes it; all others it only reads.
+    pub const fn is_output(&self) -> bool {
+        matches!(self, Self::State(_) | Self::Need(_))
+    }
+}
+
+impl LabelCatalogSpec {
+    /// Every label of the catalogue with its meaning and its place below `spec`.
+    ///
+    /// Model and reasoning labels are in `Platform`, not here.
+    pub fn entries(&self) -> Vec<(&LabelName, LabelMeaning, Vec<String>)> {
+        let mut entries = Vec::new();
+        for (index, trigger) in self.triggers.iter().enumerate() {
+            let place = vec!["triggers".to_owned(), index.to_string(), "name".to_owned()];
+            entries.push((&trigger.name, LabelMeaning::Trigger(trigger.kind()), place));
+        }
+        for (state, label) in self.state.iter() {
+            let place = vec![
+                "state".to_owned(),
+                state.field().to_owned(),
+                "name".to_owned(),
+            ];
+            entries.push((&label.name, LabelMeaning::State(state), place));
+        }
+        for (key, label) in &self.need {
+            let place = vec!["need".to_owned(), key.clone(), "name".to_owned()];
+            entries.push((&label.name, LabelMeaning::Need(key.clone()), place));
+        }
+        let single = |field: &str| vec![field.to_owned(), "name".to_owned()];
+        entries.push((&self.debug.name, LabelMeaning::Debug, single("debug")));
+        if let Some(label) = &self.discussion {
+            entries.push((&label.name, LabelMeaning::Discussion, single("discussion")));
+        }
+        if let Some(label) = &self.priority {
+            entries.push((&label.name, LabelMeaning::Priority, single("priority")));
+        }
+        entries
+    }
+
+    /// The label that asks for a kind of run, the first when there are several.
+    pub fn trigger_for(&self, kind: &TriggerKind) -> Option<&TriggerLabel> {
+        self.triggers.iter().find(|trigger| trigger.kind() == *kind)
+    }
+}
+
+impl TriggerLabel {
+    /// What it asks for.
+    pub fn kind(&self) -> TriggerKind {
+        TriggerKind {
+            stage: self.stage.clone(),
+            revise: self.revise,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `Platform`: rules and ceilings of the whole installation.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{duration::DurationText, guardrails::Guardrails};
+use crate::domain::ids::{LabelName, Locale};
+
+/// Rules and ceilings of the whole installation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlatformSpec {
+    /// The language of prompts and comments where a project names none.
+    #[serde(default = "default_locale")]
+    pub default_locale: Locale,
+    /// How many runs may be active at once. The limits of all projects together may not exceed it.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_runs: u32,
+    /// Stops all projects from starting runs, or stops their runs.
+    #[serde(default)]
+    pub suspend: Suspend,
+    /// How long and how many environments of finished runs are kept for debugging.
+    #[serde(default)]
+    pub retention: Retention,
+    /// What agents may use at most.
+    #[serde(default)]
+    pub guardrails: Guardrails,
+    /// The runtime class of agent pods, where the cluster has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_class: Option<String>,
+    /// The models agents may use and the labels that choose them.
+    pub models: Models,
+}
+
+fn default_locale() -> Locale {
+    Locale::from("en")
+}
+
+/// Whether work is suspended.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Suspend {
+    /// Work goes on.
+    #[default]
+    None,
+    /// Nothing new starts; what runs goes on.
+    Start,
+    /// Nothing new starts and what runs is stopped.
+    Stop,
+}
+
+/// How long and how many environments of finished runs are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Retention {
+    /// How long the debug label keeps an environment after its run has ended.
+    pub debug_namespaces: DurationText,
+    /// How many environments the debug label may keep at once; beyond that the oldest goes first.
+    pub max_namespaces: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            debug_namespaces: DurationText::from_hours(8),
+            max_namespaces: 10,
+        }
+    }
+}
+
+/// The models agents may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Models {
+    /// The model of agents that name none: the `id` of an entry of the catalogue.
+    pub default: String,
+    /// The models there are.
+    #[schemars(length(min = 1))]
+    pub catalogue: Vec<ModelSpec>,
+    /// The reasoning effort of agents that name none.
+    #[serde(default = "default_reasoning")]
+    pub default_reasoning: ReasoningEffort,
+    /// The labels that choose a reasoning effort.
+    #[serde(default)]
+    pub reasoning: Vec<ReasoningSpec>,
+}
+
+const fn default_reasoning() -> ReasoningEffort {
+    ReasoningEffort::High
+}
+
+/// One model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelSpec {
+    /// The model's id at its provider.
+    #[schemars(length(min = 1))]
+    pub id: String,
+    /// The label that chooses it for an issue. Case and surrounding brackets are ignored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 50))]
+    pub label: Option<LabelName>,
+    /// Whether it needs an account with a subscription instead of an API key.
+    #[serde(default)]
+    pub subscription_only: bool,
+}
+
+/// A reasoning effort and the label that chooses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReasoningSpec {
+    /// The effort.
+    pub effort: ReasoningEffort,
+    /// The label that chooses it for an issue. Case and surrounding brackets are ignored.
+    #[schemars(length(min = 1, max = 50))]
+    pub label: LabelName,
+}
+
+/// How much a model thinks before it answers.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReasoningEffort {
+    /// Little.
+    Low,
+    /// Some.
+    Medium,
+    /// Much.
+    High,
+    /// As much as it can.
+    ExtraHigh,
+}
+
+impl ReasoningEffort {
+    /// The name as written in configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::ExtraHigh => "extra-high",
+        }
+    }
+}

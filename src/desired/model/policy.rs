@@ -1,0 +1,39 @@
+//! `AgentPolicy`: limits and time-outs that agents refer to.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::duration::DurationText;
+use crate::domain::ids::StageKind;
+
+/// Limits and time-outs of the agents that refer to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AgentPolicySpec {
+    /// How many runs of one agent may be active in one project.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_parallel_runs: u32,
+    /// How long a run may work, waiting not counted. Never zero.
+    pub run_timeout: DurationText,
+    /// How many attempts a run has before it fails.
+    #[schemars(range(min = 1, max = 20))]
+    pub max_attempts: u32,
+    /// How long a run may wait for its owner's review. Never zero.
+    pub owner_review_timeout: DurationText,
+    /// Stages that an agent may ask to be started, each with a person's approval.
+    pub requestable_stages: BTreeSet<StageKind>,
+}
+
+impl Default for AgentPolicySpec {
+    fn default() -> Self {
+        Self {
+            max_parallel_runs: 2,
+            run_timeout: DurationText::from_hours(2),
+            max_attempts: 3,
+            owner_review_timeout: DurationText::from_hours(24),
+            requestable_stages: BTreeSet::new(),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `StageModel`: the stages work goes through, who does them and what they leave behind.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::labels::StateKind;
+use crate::domain::ids::{AgentKey, StageKind};
+
+/// The stages, in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StageModelSpec {
+    /// The stages, in the order work usually takes.
+    #[schemars(length(min = 1))]
+    pub stages: Vec<StageSpec>,
+}
+
+/// One stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StageSpec {
+    /// Its kind, such as `dev`; unique.
+    pub kind: StageKind,
+    /// The agent that does it.
+    pub agent: AgentKey,
+    /// Whether its finished work can be revised on the same pull request.
+    #[serde(default)]
+    pub revisable: bool,
+    /// What its runs get to work with.
+    #[serde(default)]
+    pub runtime_mode: RuntimeMode,
+    /// Whether a run must end with a pull request.
+    #[serde(default)]
+    pub pull_request: PullRequestRule,
+    /// What must not be set on the issue for a run to start; until then it waits.
+    #[serde(default)]
+    pub entry: EntryGuard,
+    /// Labels set when a run succeeded.
+    #[serde(default)]
+    pub on_success: LabelsAfter,
+    /// Labels set when a run failed or timed out.
+    #[serde(default)]
+    pub on_failure: LabelsAfter,
+}
+
+/// What a run gets to work with.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuntimeMode {
+    /// The repository and a namespace of its own.
+    #[default]
+    FullEnv,
+    /// The repository alone.
+    CodeOnly,
+}
+
+/// Whether a run must end with a pull request.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum PullRequestRule {
+    /// A run without one fails.
+    #[default]
+    Required,
+    /// None is opened.
+    None,
+}
+
+/// What keeps a run from starting.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EntryGuard {
+    /// States that keep it waiting while their label is set.
+    pub without_states: BTreeSet<StateKind>,
+    /// Needs that keep it waiting while their label is set: keys of the catalogue's `need`.
+    pub without_needs: BTreeSet<String>,
+}
+
+/// Labels set after a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LabelsAfter {
+    /// The state; other `state:*` labels of ours are taken off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateKind>,
+    /// Needs: keys of the catalogue's `need`.
+    pub needs: BTreeSet<String>,
+}

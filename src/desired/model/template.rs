@@ -1,0 +1,120 @@
+//! `PromptTemplate`: the words an agent gets, per stage, kind and language.
+//!
+//! Rendering is `prompts/`; here is what a template is and which one is meant.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::kind::ObjectName;
+use crate::domain::ids::{AgentKey, Locale, StageKind};
+
+/// A prompt: front matter of a Markdown file, whose text is the body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PromptTemplateSpec {
+    /// The agent it speaks to.
+    pub agent: AgentKey,
+    /// The stage it is for.
+    pub stage: StageKind,
+    /// Whether it asks for new work or for a revision.
+    pub kind: TemplateKind,
+    /// Its language.
+    pub locale: Locale,
+    /// The text. In a Markdown file it is what follows the front matter, and is not given here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+/// Whether a prompt asks for new work or for a revision.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum TemplateKind {
+    /// New work.
+    Work,
+    /// A revision of existing work.
+    Review,
+}
+
+impl TemplateKind {
+    /// The name as written in configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Review => "review",
+        }
+    }
+}
+
+/// Where a template comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TemplateScope {
+    /// The root of the config repo.
+    Platform,
+    /// The project's own folder.
+    Project,
+}
+
+/// What a template is for, as `AGENT/STAGE/KIND/LOCALE`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TemplateKey(String);
+
+impl TemplateKey {
+    /// The key of what a template is for. Locales compare without case.
+    pub fn new(agent: &AgentKey, stage: &StageKind, kind: TemplateKind, locale: &Locale) -> Self {
+        Self(format!(
+            "{agent}/{stage}/{}/{}",
+            kind.as_str(),
+            locale.as_str().to_lowercase()
+        ))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TemplateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A template of a validated commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Template {
+    /// The document's name.
+    pub name: ObjectName,
+    /// Where it comes from.
+    pub scope: TemplateScope,
+    /// The agent it speaks to.
+    pub agent: AgentKey,
+    /// The stage it is for.
+    pub stage: StageKind,
+    /// Whether it asks for new work or for a revision.
+    pub kind: TemplateKind,
+    /// Its language.
+    pub locale: Locale,
+    /// The text.
+    pub body: String,
+}
+
+impl Template {
+    /// What it is for.
+    pub fn key(&self) -> TemplateKey {
+        TemplateKey::new(&self.agent, &self.stage, self.kind, &self.locale)
+    }
+
+    /// The SHA-256 of its text, in hexadecimal.
+    pub fn hash(&self) -> String {
+        hex::encode(Sha256::digest(self.body.as_bytes()))
+    }
+}
