@@ -13,6 +13,8 @@ pub mod forge;
 pub mod ids;
 pub mod marker;
 pub mod messages;
+pub mod mirror;
+pub mod report;
 pub mod run;
 pub mod run_token;
 pub mod trigger;
