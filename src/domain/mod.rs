@@ -17,6 +17,7 @@ pub mod mirror;
 pub mod report;
 pub mod run;
 pub mod run_token;
+pub mod snapshot;
 pub mod trigger;
 
 /// A moment, in UTC. Which clock it comes from is said by the field that holds it:

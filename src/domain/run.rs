@@ -276,21 +276,25 @@ pub struct FrozenRun {
     pub allow_workflow_pushes: bool,
     /// RBAC profile of the pod's service account; `None` mounts no token.
     pub rbac_profile: Option<String>,
-    /// Milli-CPUs and bytes for the pod.
-    pub resources: PodResources,
+    /// What the pod asks for, as Kubernetes quantities by resource name.
+    pub requests: std::collections::BTreeMap<String, String>,
+    /// What the pod may reach.
+    pub limits: std::collections::BTreeMap<String, String>,
+    /// The RuntimeClass, where policy names one.
+    pub runtime_class: Option<String>,
+    /// The author of commits that the runner makes itself.
+    pub author: CommitIdentity,
     /// The pull request that a revise continues.
     pub revises: Option<IssueNumber>,
 }
 
-/// What one pod may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PodResources {
-    /// Thousandths of a CPU.
-    pub milli_cpu: i64,
-    /// Bytes of memory.
-    pub memory_bytes: i64,
-    /// Bytes of local disk.
-    pub disk_bytes: i64,
+/// A commit's author.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitIdentity {
+    /// The name.
+    pub name: String,
+    /// The e-mail address.
+    pub email: String,
 }
 
 /// Where an attempt stands.

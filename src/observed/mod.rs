@@ -1,1 +1,3 @@
 //! Observed state: what was read of forge and cluster, and how sure we are.
+
+pub mod model;
