@@ -102,6 +102,19 @@ pub struct PermissionRecord {
     pub read_at: Timestamp,
 }
 
+/// A branch that a work item may use, as read at the forge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BranchHead {
+    /// The repository.
+    pub repository: RepositoryId,
+    /// The branch.
+    pub branch: super::ids::BranchName,
+    /// Its head; `None` where there is no such branch.
+    pub head: Option<super::ids::CommitSha>,
+    /// Whether a run of ours made it: a push of ours created it.
+    pub ours: bool,
+}
+
 /// The identities behind one of our credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityRecord {

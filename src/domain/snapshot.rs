@@ -8,7 +8,7 @@ use super::{
     fact::{PushOutcome, RunFact},
     forge::{Comment, Issue, IssueEvent, LabelRecord, PullRequest, Review},
     ids::{ProjectKey, RepositoryId, RunId, SlotNo},
-    mirror::{IdentityRecord, PermissionRecord, RepositoryMirror},
+    mirror::{BranchHead, IdentityRecord, PermissionRecord, RepositoryMirror},
     run::{Attempt, Environment, Run},
     trigger::Trigger,
 };
@@ -73,6 +73,8 @@ pub struct StoreSnapshot {
     pub reviews: Vec<Review>,
     /// Comments.
     pub comments: Vec<Comment>,
+    /// Branches of work items with live triggers or runs.
+    pub branches: Vec<BranchHead>,
     /// Triggers.
     pub triggers: Vec<Trigger>,
     /// Runs.
@@ -120,6 +122,7 @@ impl StoreSnapshot {
             pulls: keep(&self.pulls, |row| bound.contains(&row.repository)),
             reviews: keep(&self.reviews, |row| bound.contains(&row.repository)),
             comments: keep(&self.comments, |row| bound.contains(&row.repository)),
+            branches: keep(&self.branches, |row| bound.contains(&row.repository)),
             triggers: keep(&self.triggers, |row| row.project == *project),
             attempts: keep(&self.attempts, |row| ids.contains(&row.run)),
             environments: keep(&self.environments, |row| ids.contains(&row.run)),
