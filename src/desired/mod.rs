@@ -1,3 +1,4 @@
 //! Desired state: what one commit of the config repo says.
 
+pub mod load;
 pub mod model;

@@ -242,7 +242,6 @@ fn cidr(text: &str) -> Option<(bool, u128, u32)> {
 }
 
 /// Whether a text is an IPv4 or IPv6 range, such as `203.0.113.0/24`.
-#[cfg_attr(not(test), expect(dead_code, reason = "the loader uses it"))]
 pub(crate) fn is_cidr(text: &str) -> bool {
     cidr(text).is_some()
 }

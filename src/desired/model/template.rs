@@ -118,3 +118,41 @@ impl Template {
         hex::encode(Sha256::digest(self.body.as_bytes()))
     }
 }
+
+/// The blocks every template has, in this order, each begun by its mark.
+pub const BLOCKS: [&str; 5] = ["policy", "runtime", "context", "task", "output"];
+
+/// The mark that begins a block: an HTML comment, which Markdown does not show.
+pub fn block_mark(block: &str) -> String {
+    format!("<!-- block: {block} -->")
+}
+
+/// The variables that templates are given. Of lists, such as comments, the items' fields are not named here.
+pub const VARIABLES: [&str; 26] = [
+    "run.id",
+    "project.key",
+    "project.name",
+    "repository.full_name",
+    "issue.number",
+    "issue.title",
+    "issue.body",
+    "issue.labels",
+    "issue.url",
+    "issue.author",
+    "issue.comments",
+    "pull_request.number",
+    "pull_request.title",
+    "pull_request.body",
+    "pull_request.url",
+    "branch.name",
+    "branch.base",
+    "agent.key",
+    "agent.name",
+    "model",
+    "reasoning",
+    "stage.kind",
+    "stage.revise",
+    "locale",
+    "namespace",
+    "review.comments",
+];
