@@ -1,1 +1,3 @@
 //! The embedded world: a GitHub model, a Kubernetes model, a private Postgres.
+
+pub mod github;

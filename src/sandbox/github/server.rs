@@ -1,0 +1,165 @@
+//! The HTTP server: tells Git, REST, GraphQL and the control endpoint apart.
+//!
+//! One lock guards the whole model; it is never held across an await. A request is read whole before
+//! it is looked at, its answer is complete before it is sent.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::State as Extracted;
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::HeaderName};
+use serde_json::Value;
+
+use super::budget::Budgets;
+use super::journal::Journal;
+use super::reply::Reply;
+use super::world::{Principal, World};
+use super::{api, smart};
+
+/// The greatest request body, above GitHub's push limit for nothing but our own packs.
+const LARGEST_BODY: usize = 256 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub world: World,
+    pub budgets: Budgets,
+    pub journal: Journal,
+}
+
+/// What every request shares.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub state: Mutex<State>,
+    pub control_secret: String,
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The name by which a credential's budget and writes are kept.
+    pub(super) fn owner_name(&self, principal: Principal) -> String {
+        self.world
+            .user_or_ghost(self.world.actor_of(principal).user)
+            .login
+    }
+}
+
+/// A request as the model reads it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub method: String,
+    pub path: String,
+    pub raw_query: String,
+    pub headers: HeaderMap,
+    pub body: bytes::Bytes,
+}
+
+impl Asked {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    pub(super) fn query(&self) -> BTreeMap<String, String> {
+        url::form_urlencoded::parse(self.raw_query.as_bytes())
+            .into_owned()
+            .collect()
+    }
+
+    /// The body as JSON; an empty one is null.
+    pub(super) fn json(&self) -> Result<Value, Reply> {
+        if self.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&self.body).map_err(|_| Reply::error(400, "Problems parsing JSON"))
+    }
+}
+
+/// The path's segments, percent-decoded.
+pub(super) fn segments(path: &str) -> Vec<String> {
+    path.trim_matches('/').split('/').map(decoded).collect()
+}
+
+fn decoded(segment: &str) -> String {
+    let bytes = segment.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut index = 0;
+    while let Some(&byte) = bytes.get(index) {
+        let hex = segment.get(index + 1..index + 3).filter(|_| byte == b'%');
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(value) => {
+                out.push(value);
+                index += 3;
+            }
+            None => {
+                out.push(byte);
+                index += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Answers any request.
+pub(super) async fn answer(
+    Extracted(shared): Extracted<Arc<Shared>>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
+        return response(&Reply::error(413, "Payload Too Large"));
+    };
+    let asked = Asked {
+        method: parts.method.as_str().to_owned(),
+        path: parts.uri.path().to_owned(),
+        raw_query: parts.uri.query().unwrap_or("").to_owned(),
+        headers: parts.headers,
+        body,
+    };
+    if asked.path.starts_with("/api/v3/") || asked.path == "/api/v3" {
+        return api::answer(&shared, &asked).await;
+    }
+    if let Some((repo, service)) = smart::asked_for(&asked.path) {
+        return smart::answer(&shared, &asked, repo, service).await;
+    }
+    response(&Reply::not_found())
+}
+
+/// A reply as HTTP.
+pub(super) fn response(reply: &Reply) -> Response<Body> {
+    let body = reply.body.as_ref().map(Value::to_string);
+    let mut response = Response::new(body.map_or_else(Body::empty, Body::from));
+    *response.status_mut() =
+        StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    if reply.body.is_some() {
+        headers.insert(
+            "content-type",
+            HeaderValue::from_static("application/json; charset=utf-8"),
+        );
+    }
+    for (name, value) in &reply.headers {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_percent_decoded() {
+        assert_eq!(
+            segments("/repos/o/r/labels/run%3Adev%20x"),
+            ["repos", "o", "r", "labels", "run:dev x"]
+        );
+        assert_eq!(segments("/a/100%"), ["a", "100%"]);
+    }
+}
