@@ -1,3 +1,4 @@
 //! The embedded world: a GitHub model, a Kubernetes model, a private Postgres.
 
 pub mod github;
+pub mod kubernetes;

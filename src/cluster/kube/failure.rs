@@ -1,0 +1,105 @@
+//! From the client's errors to ours.
+
+use std::fmt::Display;
+
+use kube::core::Status;
+
+use super::super::error::{ClusterError, ErrorClass};
+
+/// The cause by which the server says that a namespace is going away.
+const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
+
+/// Classifies a failed call.
+pub(super) fn classify(
+    verb: &'static str,
+    object: impl Display,
+    error: kube::Error,
+) -> ClusterError {
+    let (class, message) = match &error {
+        kube::Error::Api(status) => (status_class(status), status.message.clone()),
+        kube::Error::Auth(_) => (ErrorClass::Unauthorized, "credentials failed".to_owned()),
+        kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => {
+            (ErrorClass::Invalid, "no request can be built".to_owned())
+        }
+        kube::Error::SerdeError(_) => (
+            ErrorClass::Transient,
+            "the answer cannot be read".to_owned(),
+        ),
+        _ => (ErrorClass::Transient, "no answer".to_owned()),
+    };
+    let source = match error {
+        // The status is told in full already.
+        kube::Error::Api(_) => None,
+        other => Some(Box::new(other) as Box<dyn std::error::Error + Send + Sync>),
+    };
+    ClusterError {
+        class,
+        verb,
+        object: object.to_string(),
+        message,
+        source,
+    }
+}
+
+/// The failure of a call that took too long.
+pub(super) fn timed_out(verb: &'static str, object: impl Display) -> ClusterError {
+    ClusterError::new(ErrorClass::Transient, verb, object, "no answer in time")
+}
+
+/// What an answer with an error status means.
+pub(super) fn status_class(status: &Status) -> ErrorClass {
+    match status.code {
+        401 => ErrorClass::Unauthorized,
+        403 if is_terminating(status) => ErrorClass::Conflict,
+        403 if status.message.contains("exceeded quota") => ErrorClass::QuotaExceeded,
+        403 => ErrorClass::Forbidden,
+        404 => ErrorClass::NotFound,
+        409 => ErrorClass::Conflict,
+        410 => ErrorClass::Gone,
+        408 | 429 => ErrorClass::Transient,
+        400..=499 => ErrorClass::Invalid,
+        _ => ErrorClass::Transient,
+    }
+}
+
+fn is_terminating(status: &Status) -> bool {
+    let causes = status
+        .details
+        .as_ref()
+        .map_or(&[][..], |details| &details.causes);
+    causes
+        .iter()
+        .any(|cause| cause.reason == NAMESPACE_TERMINATING)
+        || status.message.contains("because it is being terminated")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_classified_by_what_the_caller_does_about_it() {
+        let terminating =
+            "unable to create new content in namespace n because it is being terminated";
+        for (code, message, class) in [
+            (401, "Unauthorized", ErrorClass::Unauthorized),
+            (403, "forbidden: no", ErrorClass::Forbidden),
+            (
+                403,
+                "forbidden: exceeded quota: codex-run",
+                ErrorClass::QuotaExceeded,
+            ),
+            (403, terminating, ErrorClass::Conflict),
+            (404, "not found", ErrorClass::NotFound),
+            (409, "conflict", ErrorClass::Conflict),
+            (410, "too old", ErrorClass::Gone),
+            (415, "media type", ErrorClass::Invalid),
+            (422, "invalid", ErrorClass::Invalid),
+            (429, "later", ErrorClass::Transient),
+            (503, "down", ErrorClass::Transient),
+        ] {
+            let status = Status::failure(message, "").with_code(code);
+            assert_eq!(status_class(&status), class, "{code} {message}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Faults for tests, and the record of changing calls.
+
+use std::time::Duration;
+
+/// What a request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+pub enum Verb {
+    /// Read one object.
+    Get,
+    /// Read a collection.
+    List,
+    /// Follow a collection.
+    Watch,
+    /// Read a pod's log.
+    Log,
+    /// Create an object.
+    Create,
+    /// Server-side apply.
+    Apply,
+    /// Merge patch.
+    Patch,
+    /// Delete one object.
+    Delete,
+}
+
+impl Verb {
+    /// Whether such a call changes something.
+    pub fn is_mutating(self) -> bool {
+        matches!(
+            self,
+            Self::Create | Self::Apply | Self::Patch | Self::Delete
+        )
+    }
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// An answer with an error status; nothing happens.
+    Status {
+        /// The HTTP code.
+        code: u16,
+        /// Kubernetes' reason, such as `InternalError`.
+        reason: String,
+        /// The words.
+        message: String,
+    },
+    /// No answer, and nothing happens.
+    HangBefore,
+    /// The request takes effect, and no answer comes.
+    HangAfter,
+    /// The answer comes late.
+    Slow(Duration),
+}
+
+/// A fault and the requests it strikes.
+#[derive(Debug, Clone)]
+pub struct FaultRule {
+    /// The verb; `None` is any.
+    pub verb: Option<Verb>,
+    /// The resource by plural name; `None` is any.
+    pub resource: Option<&'static str>,
+    /// What goes wrong.
+    pub fault: Fault,
+    /// How many requests it strikes; `None` is all until removed.
+    pub times: Option<u32>,
+}
+
+impl FaultRule {
+    /// A fault for one request.
+    pub fn once(verb: Verb, resource: &'static str, fault: Fault) -> Self {
+        Self {
+            verb: Some(verb),
+            resource: Some(resource),
+            fault,
+            times: Some(1),
+        }
+    }
+
+    /// A fault for every request until the rules are cleared.
+    pub fn always(verb: Verb, resource: &'static str, fault: Fault) -> Self {
+        Self {
+            times: None,
+            ..Self::once(verb, resource, fault)
+        }
+    }
+}
+
+/// A changing call that reached the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteRecord {
+    /// What it was.
+    pub verb: Verb,
+    /// The resource by plural name.
+    pub resource: &'static str,
+    /// The namespace; empty where there is none.
+    pub namespace: String,
+    /// The object's name.
+    pub name: String,
+    /// The answer's HTTP code.
+    pub code: u16,
+    /// Whether any object changed by it.
+    pub changed: bool,
+}
+
+/// The rules in force.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    rules: Vec<FaultRule>,
+}
+
+impl Faults {
+    pub(super) fn add(&mut self, rule: FaultRule) {
+        self.rules.push(rule);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.rules.clear();
+    }
+
+    /// The first fault that strikes, used up by one.
+    pub(super) fn strike(&mut self, verb: Verb, resource: &str) -> Option<Fault> {
+        let rule = self.rules.iter_mut().find(|rule| {
+            rule.times != Some(0)
+                && rule.verb.is_none_or(|wanted| wanted == verb)
+                && rule.resource.is_none_or(|wanted| wanted == resource)
+        })?;
+        if let Some(times) = &mut rule.times {
+            *times -= 1;
+        }
+        Some(rule.fault.clone())
+    }
+}
