@@ -1,4 +1,4 @@
 //! Integration tests.
 mod desired;
-
 mod github_model;
+mod kube;

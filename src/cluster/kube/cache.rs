@@ -23,12 +23,15 @@ use super::{lock, rows};
 
 /// After this a write that no watch has shown is forgotten: the object was
 /// made and deleted before we looked.
-const OVERLAY_LIMIT: Duration = Duration::from_secs(60);
+const OVERLAY_LIMIT: Duration = Duration::from_mins(1);
+
+/// Namespace and name of an object; no namespace where it lives in none.
+type Place = (String, String);
 
 /// A row that knows its object's name and version.
 pub(super) trait Row: Clone {
     /// Namespace and name.
-    fn key(&self) -> (String, String);
+    fn key(&self) -> Place;
     /// The object's version.
     fn version(&self) -> &str;
 }
@@ -36,7 +39,7 @@ pub(super) trait Row: Clone {
 macro_rules! impl_row {
     ($($row:ty),*) => {$(
         impl Row for $row {
-            fn key(&self) -> (String, String) {
+            fn key(&self) -> Place {
                 (self.namespace.clone(), self.name.clone())
             }
             fn version(&self) -> &str {
@@ -49,7 +52,7 @@ macro_rules! impl_row {
 impl_row!(JobRow, PodRow, ObjectRow);
 
 impl Row for NamespaceRow {
-    fn key(&self) -> (String, String) {
+    fn key(&self) -> Place {
         (String::new(), self.name.clone())
     }
     fn version(&self) -> &str {
@@ -66,7 +69,7 @@ pub(super) struct NodeRow {
 }
 
 impl Row for NodeRow {
-    fn key(&self) -> (String, String) {
+    fn key(&self) -> Place {
         (String::new(), self.name.clone())
     }
     fn version(&self) -> &str {
@@ -86,17 +89,17 @@ fn not_older(version: &str, other: &str) -> bool {
 #[derive(Debug, Clone)]
 enum Step {
     Starting,
-    InStep,
+    Following,
     Lost(String),
 }
 
 /// What one watch has shown.
 #[derive(Debug)]
 pub(super) struct Mirror<R> {
-    rows: BTreeMap<(String, String), R>,
+    rows: BTreeMap<Place, R>,
     /// The list being read, with the time it was begun.
-    filling: Option<(Instant, BTreeMap<(String, String), R>)>,
-    overlay: BTreeMap<(String, String), (Instant, R)>,
+    filling: Option<(Instant, BTreeMap<Place, R>)>,
+    overlay: BTreeMap<Place, (Instant, R)>,
     step: Step,
     last_event: Instant,
 }
@@ -131,7 +134,7 @@ impl<R: Row> Mirror<R> {
                     self.rows = filling;
                     self.overlay.retain(|_, (written, _)| *written > begun);
                 }
-                self.step = Step::InStep;
+                self.step = Step::Following;
             }
             Event::Apply(row) => {
                 self.seen(&row);
@@ -177,7 +180,7 @@ impl<R: Row> Mirror<R> {
             .overlay
             .values()
             .filter_map(move |(at, row)| fresh((*at, row)));
-        let hidden = |key: &(String, String)| {
+        let hidden = |key: &Place| {
             self.overlay
                 .get(key)
                 .is_some_and(|(at, _)| at.elapsed() < OVERLAY_LIMIT)
@@ -192,7 +195,7 @@ impl<R: Row> Mirror<R> {
     fn trouble(&self) -> Option<&str> {
         match &self.step {
             Step::Starting => Some("not read yet"),
-            Step::InStep => None,
+            Step::Following => None,
             Step::Lost(reason) => Some(reason),
         }
     }

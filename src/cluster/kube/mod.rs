@@ -63,7 +63,7 @@ impl KubeOptions {
             installation: installation.into(),
             platform_namespace: platform_namespace.into(),
             request_timeout: Duration::from_secs(10),
-            watch_timeout: Duration::from_secs(60),
+            watch_timeout: Duration::from_mins(1),
             page_size: 500,
         }
     }

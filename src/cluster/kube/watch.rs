@@ -29,7 +29,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// No longer than this: a run waits for its pod's end to be seen.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How often nodes are asked for where we may not read them.
-const FORBIDDEN_PAUSE: Duration = Duration::from_secs(300);
+const FORBIDDEN_PAUSE: Duration = Duration::from_mins(5);
 
 /// Finds the mirror that a watch feeds.
 type Pick<R> = fn(&mut Mirrors, Option<ObjectKind>) -> Option<&mut Mirror<R>>;
@@ -221,9 +221,11 @@ where
             let Some(mirror) = (self.pick)(mirrors, self.kind) else {
                 return false;
             };
-            events
-                .into_iter()
-                .fold(false, |changed, event| mirror.take(event) || changed)
+            let mut changed = false;
+            for event in events {
+                changed |= mirror.take(event);
+            }
+            changed
         });
     }
 }

@@ -43,7 +43,7 @@ pub struct RunEnvironment {
     pub pod_security: PodSecurityLevel,
     /// The ServiceAccount that the agent runs as.
     pub service_account: String,
-    /// The ClusterRole bound to that account inside the namespace; `None`
+    /// The `ClusterRole` bound to that account inside the namespace; `None`
     /// binds nothing and the pod gets no API token.
     pub agent_role: Option<String>,
     /// What the namespace may use in all.
@@ -270,7 +270,7 @@ pub struct AttemptSpec {
     pub requests: Resources,
     /// What the container may reach.
     pub limits: Resources,
-    /// The RuntimeClass, where policy names one.
+    /// The `RuntimeClass`, where policy names one.
     pub runtime_class: Option<String>,
     /// Further environment variables, such as a proxy's. Never a secret: they
     /// are readable by whoever reads the Job.
@@ -292,10 +292,10 @@ pub enum ImagePullPolicy {
     Never,
 }
 
-/// A ConfigMap in the run's namespace that holds CA certificates.
+/// A `ConfigMap` in the run's namespace that holds CA certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaBundle {
-    /// The ConfigMap.
+    /// The `ConfigMap`.
     pub config_map: String,
     /// The key with the PEM file.
     pub key: String,

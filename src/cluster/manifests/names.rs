@@ -27,7 +27,7 @@ pub fn attempt_name(run: Uuid, attempt: u32) -> String {
     format!("agent-{}-{attempt}", run_short(run))
 }
 
-/// The name of the binding of a ClusterRole: another role is another binding,
+/// The name of the binding of a `ClusterRole`: another role is another binding,
 /// because a binding's role cannot be changed in place.
 pub fn binding_name(role: &str) -> String {
     format!(

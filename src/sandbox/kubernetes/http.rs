@@ -184,9 +184,7 @@ async fn perform(shared: &Arc<Shared>, call: Call) -> Response {
         Some(Fault::HangAfter) | None => {}
     }
     let before = shared.with_store(|store| store.version());
-    let response = dispatch(shared, &call)
-        .await
-        .unwrap_or_else(IntoResponse::into_response);
+    let response = dispatch(shared, &call).unwrap_or_else(IntoResponse::into_response);
     let changed = shared.with_store(|store| store.version()) != before;
     record(shared, &call, response.status().as_u16(), changed);
     if fault == Some(Fault::HangAfter) {
@@ -210,7 +208,7 @@ fn record(shared: &Shared, call: &Call, code: u16, changed: bool) {
     });
 }
 
-async fn dispatch(shared: &Arc<Shared>, call: &Call) -> Result<Response, ApiStatus> {
+fn dispatch(shared: &Arc<Shared>, call: &Call) -> Result<Response, ApiStatus> {
     match call.verb {
         Verb::Get => {
             let key = call.key()?;

@@ -140,7 +140,7 @@ fn forget_gone(shared: &Arc<Shared>) {
         .retain(|uid, _| there.contains(uid.as_str()) || running.contains_key(uid));
 }
 
-/// The files of every volume; a missing Secret or ConfigMap by its name.
+/// The files of every volume; a missing Secret or `ConfigMap` by its name.
 fn resolve_volumes(
     store: &Store,
     pod_key: &Key,

@@ -1,0 +1,226 @@
+//! What the adapter makes of a server that fails: model only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use codex_k8s::cluster::kube::{Connection, KubeCluster, KubeOptions};
+use codex_k8s::cluster::manifests::environment_objects;
+use codex_k8s::cluster::{Cluster, ClusterCache, ErrorClass, ObjectRef, OpenGate};
+use codex_k8s::sandbox::kubernetes::{Fault, FaultRule, Verb};
+use secrecy::SecretString;
+
+use super::support::*;
+
+async fn model() -> Server {
+    Server::model(Arc::new(Sleeper)).await
+}
+
+fn refusal(code: u16, reason: &str) -> Fault {
+    let message = "planted by the test".to_owned();
+    Fault::Status {
+        code,
+        reason: reason.to_owned(),
+        message,
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_unauthorized() {
+    let server = model().await;
+    let connection = Connection::Url {
+        url: server.knobs().url(),
+        token: SecretString::from("wrong".to_owned()),
+    };
+    let options = KubeOptions::new("i", "default");
+    let cluster = KubeCluster::connect(&connection, options, Arc::new(OpenGate))
+        .await
+        .unwrap();
+    assert_eq!(
+        cluster.list_owned().await.unwrap_err().class,
+        ErrorClass::Unauthorized
+    );
+}
+
+#[tokio::test]
+async fn the_kubeconfig_of_the_model_reaches_it() {
+    let server = model().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kubeconfig");
+    std::fs::write(&path, server.knobs().kubeconfig()).unwrap();
+    let connection = Connection::Kubeconfig {
+        path,
+        context: None,
+    };
+    let options = KubeOptions::new("i", "default");
+    let cluster = KubeCluster::connect(&connection, options, Arc::new(OpenGate))
+        .await
+        .unwrap();
+    assert!(cluster.list_owned().await.unwrap().namespaces.is_empty());
+}
+
+#[tokio::test]
+async fn a_failed_apply_is_sent_once_and_not_repeated() {
+    let server = model().await;
+    let cluster = server.cluster().await;
+    let objects = environment_objects(&environment(server.identity()));
+    for (code, class) in [
+        (503, ErrorClass::Transient),
+        (429, ErrorClass::Transient),
+        (422, ErrorClass::Invalid),
+    ] {
+        server.knobs().fault(FaultRule::once(
+            Verb::Apply,
+            "namespaces",
+            refusal(code, "Planted"),
+        ));
+        let sent = server.knobs().writes().len();
+        assert_eq!(
+            cluster.apply(&objects[0]).await.unwrap_err().class,
+            class,
+            "{code}"
+        );
+        assert_eq!(
+            server.knobs().writes().len(),
+            sent + 1,
+            "{code} was tried again"
+        );
+    }
+    cluster.apply(&objects[0]).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_lost_after_the_effect_is_found_by_the_next_apply() {
+    let server = model().await;
+    let hasty = |options: &mut KubeOptions| options.request_timeout = Duration::from_millis(300);
+    let cluster = server.cluster_with(hasty, Arc::new(OpenGate)).await;
+    let environment = environment(server.identity());
+    let objects = environment_objects(&environment);
+    server
+        .knobs()
+        .fault(FaultRule::once(Verb::Apply, "namespaces", Fault::HangAfter));
+    let lost = cluster.apply(&objects[0]).await.unwrap_err();
+    assert!(lost.class.outcome_unknown(), "{lost}");
+    let version = server.knobs().version();
+    let applied = cluster.apply(&objects[0]).await.unwrap();
+    assert_eq!(server.knobs().version(), version, "the second apply wrote");
+    let namespace = ObjectRef::namespace(&environment.namespace);
+    assert_eq!(
+        cluster.get(&namespace).await.unwrap().unwrap().uid,
+        applied.uid
+    );
+
+    server.knobs().fault(FaultRule::once(
+        Verb::Apply,
+        "serviceaccounts",
+        Fault::HangBefore,
+    ));
+    let account = objects
+        .iter()
+        .find(|object| object["kind"] == "ServiceAccount")
+        .unwrap();
+    assert_eq!(
+        cluster.apply(account).await.unwrap_err().class,
+        ErrorClass::Transient
+    );
+    assert!(server.knobs().objects("serviceaccounts").is_empty());
+}
+
+#[tokio::test]
+async fn one_failed_page_makes_the_whole_list_an_error() {
+    let server = model().await;
+    let cluster = server.cluster().await;
+    server.knobs().fault(FaultRule::once(
+        Verb::List,
+        "networkpolicies",
+        refusal(500, "InternalError"),
+    ));
+    assert_eq!(
+        cluster.list_owned().await.unwrap_err().class,
+        ErrorClass::Transient
+    );
+    cluster.list_owned().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_watch_that_cannot_list_makes_the_cache_unknown_until_it_can() {
+    let server = model().await;
+    server.knobs().fault(FaultRule::always(
+        Verb::List,
+        "pods",
+        refusal(403, "Forbidden"),
+    ));
+    let cluster = server.cluster().await;
+    cluster.watch();
+    until("the pods' failure is the reason", || async {
+        match cluster.snapshot() {
+            ClusterCache::Unknown { reason }
+                if reason.contains("pods") && reason.contains("planted") =>
+            {
+                Some(())
+            }
+            _ => None,
+        }
+    })
+    .await;
+    server.knobs().clear_faults();
+    cached(&cluster, "the watches recover", |_| true).await;
+}
+
+#[tokio::test]
+async fn nodes_that_may_not_be_read_leave_the_rest_known() {
+    let server = model().await;
+    for verb in [Verb::List, Verb::Watch] {
+        server
+            .knobs()
+            .fault(FaultRule::always(verb, "nodes", refusal(403, "Forbidden")));
+    }
+    let cluster = server.cluster().await;
+    cluster.list_owned().await.unwrap();
+    cluster.watch();
+    cached(&cluster, "the watches are in step", |_| true).await;
+}
+
+#[tokio::test]
+async fn watches_that_break_or_fall_behind_show_everything_again() {
+    let server = model().await;
+    let cluster = server.cluster().await;
+    cluster.watch();
+    cached(&cluster, "the watches are in step", |_| true).await;
+    let environment = environment(server.identity());
+    let objects = environment_objects(&environment);
+    // Broken: they go on where they were.
+    server.knobs().break_watches();
+    server.cluster().await.apply(&objects[0]).await.unwrap();
+    cached(&cluster, "the namespace is shown", |seen| {
+        seen.namespaces.len() == 1
+    })
+    .await;
+    // Behind, with the history gone: they list again.
+    server.knobs().hold_watches(true);
+    apply_all(&server.cluster().await, &objects[1..]).await;
+    server.knobs().compact();
+    server.knobs().break_watches();
+    server.knobs().hold_watches(false);
+    cached(&cluster, "all objects are shown", |seen| {
+        seen.objects.len() == objects.len() - 1
+    })
+    .await;
+    clean_up(&cluster, &environment).await;
+}
+
+#[tokio::test]
+async fn a_stale_list_is_what_the_server_says_and_the_watch_catches_up() {
+    let server = model().await;
+    let cluster = server.cluster().await;
+    server.knobs().freeze_lists(true);
+    let environment = environment(server.identity());
+    let objects = environment_objects(&environment);
+    server.cluster().await.apply(&objects[0]).await.unwrap();
+    assert!(cluster.list_owned().await.unwrap().namespaces.is_empty());
+    cluster.watch();
+    cached(&cluster, "the watch shows what the list hid", |seen| {
+        seen.namespaces.len() == 1
+    })
+    .await;
+    server.knobs().freeze_lists(false);
+}

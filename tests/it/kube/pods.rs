@@ -1,0 +1,282 @@
+//! Pods of the model: scripted ones, and local processes.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use codex_k8s::cluster::kube::KubeCluster;
+use codex_k8s::cluster::manifests::{RunEnvironment, TOKEN_FILE, environment_objects};
+use codex_k8s::cluster::snapshot::{JobOutcome, PodPhase};
+use codex_k8s::cluster::{Cluster, DeleteTarget, LogRequest, ObjectKind, ObjectRef, Propagation};
+use codex_k8s::sandbox::kubernetes::ProcessRunner;
+
+use super::support::*;
+
+/// A run whose pod is a shell script.
+async fn scripted_process(cluster: &KubeCluster, server: &Server, script: &str) -> RunEnvironment {
+    let environment = environment(server.identity());
+    let spec = attempt(&environment, &["sh", "-c", script]);
+    apply_all(cluster, &whole_run(&environment, &spec)).await;
+    environment
+}
+
+async fn processes() -> (tempfile::TempDir, Server) {
+    let folder = tempfile::tempdir().unwrap();
+    let runner = ProcessRunner::new(folder.path(), env!("CARGO_BIN_EXE_codex-k8s"));
+    let server = Server::model(Arc::new(runner)).await;
+    (folder, server)
+}
+
+/// A pod's log once it holds `wanted`.
+async fn log_with(
+    cluster: &KubeCluster,
+    environment: &RunEnvironment,
+    wanted: &str,
+) -> (String, String) {
+    until(wanted, || async {
+        let listed = cluster.list_owned().await.unwrap();
+        let pod = listed.pods.first()?.name.clone();
+        let request = LogRequest {
+            namespace: environment.namespace.clone(),
+            pod: pod.clone(),
+            ..LogRequest::default()
+        };
+        let log = cluster.pod_logs(&request).await.ok()?;
+        log.contains(wanted).then_some((pod, log))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_pods_end_becomes_its_jobs_outcome() {
+    for (code, phase, outcome) in [
+        (0, PodPhase::Succeeded, JobOutcome::Complete),
+        (
+            3,
+            PodPhase::Failed,
+            JobOutcome::Failed {
+                reason: Some("BackoffLimitExceeded".to_owned()),
+            },
+        ),
+    ] {
+        let runner = Arc::new(Scripted::default());
+        runner.ends.lock().unwrap().push(code);
+        let server = Server::model(runner.clone()).await;
+        let cluster = server.cluster().await;
+        let environment = environment(server.identity());
+        let spec = attempt(&environment, &["codex-k8s", "agent"]);
+        apply_all(&cluster, &whole_run(&environment, &spec)).await;
+        cluster.watch();
+        let seen = cached(&cluster, "the Job has an outcome", |seen| {
+            seen.jobs
+                .first()
+                .is_some_and(|job| job.outcome != JobOutcome::Open)
+                && !seen.pods.is_empty()
+        })
+        .await;
+        assert_eq!(
+            (seen.pods[0].phase, &seen.jobs[0].outcome),
+            (phase, &outcome)
+        );
+        assert_eq!(seen.pods[0].terminated.as_ref().unwrap().exit_code, code);
+        let launch = runner.launches.lock().unwrap()[0].clone();
+        assert_eq!(launch.file(TOKEN_FILE), Some(&b"token-of-the-run"[..]));
+        assert_eq!(launch.env()["CODEXK8S_RUN_TOKEN_FILE"], TOKEN_FILE);
+        assert_eq!(
+            runner.launches.lock().unwrap().len(),
+            1,
+            "a second pod was started"
+        );
+    }
+}
+
+#[tokio::test]
+async fn logs_are_read_whole_from_the_end_or_up_to_a_limit() {
+    let runner = Arc::new(Scripted::default());
+    let server = Server::model(runner).await;
+    let cluster = server.cluster().await;
+    let environment = environment(server.identity());
+    let spec = attempt(&environment, &["codex-k8s", "agent"]);
+    apply_all(&cluster, &whole_run(&environment, &spec)).await;
+    let (pod, log) = log_with(&cluster, &environment, "three").await;
+    assert_eq!(log, "one\ntwo\nthree\n");
+    let mut request = LogRequest {
+        namespace: environment.namespace.clone(),
+        pod,
+        ..LogRequest::default()
+    };
+    request.tail_lines = Some(1);
+    assert_eq!(cluster.pod_logs(&request).await.unwrap(), "three\n");
+    request.tail_lines = None;
+    request.limit_bytes = Some(4);
+    assert_eq!(cluster.pod_logs(&request).await.unwrap(), "one\n");
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_pulled_is_the_pods_waiting_reason() {
+    let server = Server::model(Arc::new(Sleeper)).await;
+    server.knobs().break_image("agent:1", true);
+    let cluster = server.cluster().await;
+    let environment = environment(server.identity());
+    let spec = attempt(&environment, &["codex-k8s", "agent"]);
+    apply_all(&cluster, &whole_run(&environment, &spec)).await;
+    cluster.watch();
+    let seen = cached(&cluster, "the pod waits", |seen| {
+        seen.pods
+            .first()
+            .is_some_and(|pod| pod.waiting_reason.is_some())
+    })
+    .await;
+    assert_eq!(
+        seen.pods[0].waiting_reason.as_deref(),
+        Some("ImagePullBackOff")
+    );
+    server.knobs().break_image("agent:1", false);
+    cached(&cluster, "the pod runs", |seen| {
+        seen.pods[0].phase == PodPhase::Running && seen.pods[0].ready
+    })
+    .await;
+    clean_up(&cluster, &environment).await;
+}
+
+#[tokio::test]
+async fn a_pod_on_an_unreachable_node_stays_and_says_since_when() {
+    let server = Server::model(Arc::new(Sleeper)).await;
+    let cluster = server.cluster().await;
+    let environment = environment(server.identity());
+    let spec = attempt(&environment, &["codex-k8s", "agent"]);
+    apply_all(&cluster, &whole_run(&environment, &spec)).await;
+    cluster.watch();
+    cached(&cluster, "the pod runs", |seen| {
+        seen.pods.first().is_some_and(|pod| pod.ready)
+    })
+    .await;
+    server.knobs().set_node_unreachable(true);
+    delete(&cluster, ObjectRef::namespace(&environment.namespace)).await;
+    let seen = cached(&cluster, "the pod is on its way, its node silent", |seen| {
+        seen.pods[0].deletion_timestamp.is_some() && seen.pods[0].node_unreachable_since.is_some()
+    })
+    .await;
+    assert_eq!(seen.namespaces.len(), 1);
+    assert!(
+        cluster.list_owned().await.unwrap().pods[0]
+            .node_unreachable_since
+            .is_some()
+    );
+    server.knobs().set_node_unreachable(false);
+    cached(&cluster, "pod and namespace are gone", |seen| {
+        seen.pods.is_empty() && seen.namespaces.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_pod_sees_its_volumes_and_its_token_as_a_private_file() {
+    let (_folder, server) = processes().await;
+    let cluster = server.cluster().await;
+    let script = "cat \"$CODEXK8S_RUN_TOKEN_FILE\"; echo; pwd; echo $CODEXK8S_RUN_TOKEN_FILE; \
+                  echo x > \"$TMPDIR/scratch\" && echo end; sleep 600";
+    let environment = scripted_process(&cluster, &server, script).await;
+    let (_, log) = log_with(&cluster, &environment, "end").await;
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines[0], "token-of-the-run");
+    assert!(lines[1].ends_with("/work"), "{log}");
+    let token = PathBuf::from(lines[2]);
+    let mode = std::fs::metadata(&token).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "{mode:o}");
+    clean_up(&cluster, &environment).await;
+    until("the pod's folder is gone", || async {
+        (!token.exists()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_job_takes_its_whole_process_group_before_its_pod_vanishes() {
+    let (folder, server) = processes().await;
+    let cluster = server.cluster().await;
+    // The shell ignores the polite signal and has a child that does so too.
+    let script = "trap '' TERM; (trap '' TERM; sleep 601) & echo $$ $!; wait; sleep 602";
+    let environment = scripted_process(&cluster, &server, script).await;
+    let (pod, log) = log_with(&cluster, &environment, "\n").await;
+    let ids: Vec<u32> = log
+        .split_whitespace()
+        .map(|id| id.parse().unwrap())
+        .collect();
+    let alive = |ids: &[u32]| ids.iter().any(|id| runs(*id));
+    assert_eq!(ids.len(), 2);
+    assert!(alive(&ids));
+    let job = cluster.list_owned().await.unwrap().jobs.remove(0);
+    let target = DeleteTarget {
+        object: ObjectRef::namespaced(ObjectKind::Job, &job.namespace, &job.name),
+        uid: job.uid,
+        propagation: Propagation::Foreground,
+    };
+    cluster.delete(&target).await.unwrap();
+    until("the pod has gone", || async {
+        let listed = cluster.list_owned().await.unwrap();
+        if !listed.pods.is_empty() {
+            return None;
+        }
+        assert!(!alive(&ids), "the pod is gone and its processes run");
+        listed.jobs.is_empty().then_some(())
+    })
+    .await;
+    until("the pod's folder is gone", || async {
+        let left = folder.path().join(&environment.namespace).join(&pod);
+        (!left.exists()).then_some(())
+    })
+    .await;
+    clean_up(&cluster, &environment).await;
+}
+
+/// Whether a process runs; one that only waits to be collected does not.
+fn runs(id: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else {
+        return false;
+    };
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| !rest.trim_start().starts_with('Z'))
+}
+
+#[tokio::test]
+async fn a_killed_process_fails_its_pod_with_the_signal() {
+    let (_folder, server) = processes().await;
+    let cluster = server.cluster().await;
+    let environment = scripted_process(&cluster, &server, "echo up; sleep 600").await;
+    let (pod, _) = log_with(&cluster, &environment, "up").await;
+    server.knobs().kill_pod(&environment.namespace, &pod);
+    let failed = until("the pod has failed", || async {
+        let listed = cluster.list_owned().await.unwrap();
+        (listed.pods[0].phase == PodPhase::Failed).then_some(listed)
+    })
+    .await;
+    assert_eq!(failed.pods[0].terminated.as_ref().unwrap().exit_code, 137);
+    clean_up(&cluster, &environment).await;
+}
+
+#[tokio::test]
+async fn a_pod_waits_for_the_secret_it_mounts() {
+    let server = Server::model(Arc::new(Sleeper)).await;
+    let cluster = server.cluster().await;
+    let environment = environment(server.identity());
+    let spec = attempt(&environment, &["codex-k8s", "agent"]);
+    let objects = whole_run(&environment, &spec);
+    apply_all(&cluster, &environment_objects(&environment)).await;
+    cluster.apply(objects.last().unwrap()).await.unwrap();
+    until("the pod says what it waits for", || async {
+        let listed = cluster.list_owned().await.unwrap();
+        let reason = listed.pods.first()?.waiting_reason.clone()?;
+        (reason == "CreateContainerConfigError").then_some(())
+    })
+    .await;
+    cluster.apply(&objects[objects.len() - 2]).await.unwrap();
+    until("the pod runs", || async {
+        cluster.list_owned().await.unwrap().pods[0]
+            .ready
+            .then_some(())
+    })
+    .await;
+    clean_up(&cluster, &environment).await;
+}

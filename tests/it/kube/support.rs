@@ -1,0 +1,310 @@
+//! What the tests of this folder share: a server, an adapter, fixtures.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use codex_k8s::cluster::kube::{Connection, KubeCluster, KubeOptions};
+use codex_k8s::cluster::manifests::{
+    AttemptSpec, ContainerLimits, DnsTarget, Egress, ImagePullPolicy, NetworkTarget,
+    PodSecurityLevel, Quota, Resources, RunEnvironment, RunIdentity, RunToken, attempt_job,
+    attempt_secret, environment_objects, namespace_name,
+};
+use codex_k8s::cluster::snapshot::ClusterSnapshot;
+use codex_k8s::cluster::{
+    Cluster, ClusterCache, DeleteTarget, Deleted, NotSent, ObjectRef, OpenGate, Propagation,
+    WriteGate,
+};
+use codex_k8s::sandbox::kubernetes::{
+    KubernetesModel, PodEnd, PodLaunch, PodLog, PodRunner, Stop, stop_requested,
+};
+use secrecy::SecretString;
+use serde_json::Value;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// No wait in these tests is longer; one that is has failed.
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A server to test against. A real one has no knobs: `model` is `None`.
+pub(super) struct Server {
+    pub(super) model: Option<KubernetesModel>,
+    connection: Connection,
+    installation: String,
+    pub(super) platform_namespace: String,
+}
+
+impl Server {
+    /// The server that the environment names, else a model with scripted pods.
+    pub(super) async fn start() -> Self {
+        match std::env::var_os("CODEXK8S_TEST_KUBECONFIG") {
+            Some(path) => Self {
+                model: None,
+                connection: Connection::Kubeconfig {
+                    path: path.into(),
+                    context: None,
+                },
+                installation: new_installation(),
+                platform_namespace: "default".to_owned(),
+            },
+            None => Self::model(Arc::new(Sleeper)).await,
+        }
+    }
+
+    /// The model, with pods run by `runner`.
+    pub(super) async fn model(runner: Arc<dyn PodRunner>) -> Self {
+        let model = KubernetesModel::start(runner).await.unwrap();
+        let token = SecretString::from(model.token().to_owned());
+        Self {
+            connection: Connection::Url {
+                url: model.url(),
+                token,
+            },
+            model: Some(model),
+            installation: new_installation(),
+            platform_namespace: "default".to_owned(),
+        }
+    }
+
+    /// The model's knobs, in tests that need them.
+    pub(super) fn knobs(&self) -> &KubernetesModel {
+        self.model.as_ref().expect("this test starts a model")
+    }
+
+    /// An adapter of this test's own installation.
+    pub(super) async fn cluster(&self) -> KubeCluster {
+        self.cluster_with(|_| {}, Arc::new(OpenGate)).await
+    }
+
+    pub(super) async fn cluster_with(
+        &self,
+        change: impl FnOnce(&mut KubeOptions),
+        gate: Arc<dyn WriteGate>,
+    ) -> KubeCluster {
+        let mut options = KubeOptions::new(&self.installation, &self.platform_namespace);
+        options.watch_timeout = Duration::from_secs(5);
+        change(&mut options);
+        KubeCluster::connect(&self.connection, options, gate)
+            .await
+            .unwrap()
+    }
+
+    /// A run's identity in this test's installation.
+    pub(super) fn identity(&self) -> RunIdentity {
+        RunIdentity {
+            installation: self.installation.clone(),
+            run: Uuid::new_v4(),
+            project: "shop".to_owned(),
+            repository_id: 4_711,
+            repository: "example-org/shop".to_owned(),
+            issue: 7,
+            trigger: "github/4711/label/99".to_owned(),
+            correlation_id: "c-1".to_owned(),
+        }
+    }
+}
+
+fn new_installation() -> String {
+    format!("test-{}", &Uuid::new_v4().simple().to_string()[..12])
+}
+
+/// A run's environment, as small as the kinds allow.
+pub(super) fn environment(identity: RunIdentity) -> RunEnvironment {
+    RunEnvironment {
+        namespace: namespace_name(
+            "codex-issue",
+            &identity.project,
+            identity.issue,
+            identity.run,
+        ),
+        identity,
+        pod_security: PodSecurityLevel::Restricted,
+        service_account: "codex-runner".to_owned(),
+        agent_role: Some("view".to_owned()),
+        quota: Quota::default(),
+        limits: ContainerLimits::default(),
+        egress: Egress {
+            dns: DnsTarget::default(),
+            run_api: NetworkTarget::Range {
+                cidr: "10.1.2.3/32".parse().unwrap(),
+                port: 8082,
+            },
+            proxy: None,
+            allow: Vec::new(),
+            except: Vec::new(),
+        },
+    }
+}
+
+/// The first attempt in an environment.
+pub(super) fn attempt(environment: &RunEnvironment, command: &[&str]) -> AttemptSpec {
+    AttemptSpec {
+        identity: environment.identity.clone(),
+        namespace: environment.namespace.clone(),
+        attempt: 1,
+        service_account: environment.service_account.clone(),
+        mount_api_token: false,
+        image: "registry.example.org/agent:1".to_owned(),
+        image_pull_policy: ImagePullPolicy::IfNotPresent,
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        run_url: "http://127.0.0.1:1".to_owned(),
+        token_key_version: 1,
+        ca_bundle: None,
+        active_deadline_seconds: 7_200,
+        termination_grace_seconds: 2,
+        requests: Resources::new("10m", "16Mi", "16Mi"),
+        limits: Resources::new("1", "256Mi", "256Mi"),
+        runtime_class: None,
+        extra_env: [("RUST_BACKTRACE".to_owned(), "0".to_owned())].into(),
+    }
+}
+
+/// Everything of a run, in the order it is applied.
+pub(super) fn whole_run(environment: &RunEnvironment, spec: &AttemptSpec) -> Vec<Value> {
+    let mut objects = environment_objects(environment);
+    objects.push(attempt_secret(
+        spec,
+        &RunToken::new("token-of-the-run".to_owned()),
+    ));
+    objects.push(attempt_job(spec));
+    objects
+}
+
+/// Applies objects one after the other.
+pub(super) async fn apply_all(cluster: &KubeCluster, objects: &[Value]) {
+    for object in objects {
+        cluster.apply(object).await.unwrap();
+    }
+}
+
+/// Deletes a run's namespace and waits until nothing of it is left.
+pub(super) async fn clean_up(cluster: &KubeCluster, environment: &RunEnvironment) {
+    delete(cluster, ObjectRef::namespace(&environment.namespace)).await;
+    until("the namespace is gone", || async {
+        let left = cluster.list_owned().await.unwrap();
+        (left == ClusterSnapshot::default()).then_some(())
+    })
+    .await;
+}
+
+/// Deletes an object under the uid it has now.
+pub(super) async fn delete(cluster: &KubeCluster, object: ObjectRef) -> Deleted {
+    let meta = cluster
+        .get(&object)
+        .await
+        .unwrap()
+        .expect("the object is there");
+    let target = DeleteTarget {
+        object,
+        uid: meta.uid,
+        propagation: Propagation::Background,
+    };
+    cluster.delete(&target).await.unwrap()
+}
+
+/// Waits for a condition; what it last was is in the panic's place.
+#[track_caller]
+pub(super) fn until<T, F>(what: &str, mut check: impl FnMut() -> F) -> impl Future<Output = T>
+where
+    F: Future<Output = Option<T>>,
+{
+    let place = std::panic::Location::caller();
+    async move {
+        let started = tokio::time::Instant::now();
+        loop {
+            if let Some(found) = check().await {
+                return found;
+            }
+            assert!(
+                started.elapsed() < DEADLINE,
+                "{place}: not within {DEADLINE:?}: {what}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// What the cache knows, once it knows and `wanted` holds.
+#[track_caller]
+pub(super) fn cached<'a>(
+    cluster: &'a KubeCluster,
+    what: &'a str,
+    wanted: impl Fn(&ClusterSnapshot) -> bool + 'a,
+) -> impl Future<Output = ClusterSnapshot> + 'a {
+    until(what, move || {
+        let found = match cluster.snapshot() {
+            ClusterCache::Known { snapshot, .. } if wanted(&snapshot) => Some(snapshot),
+            _ => None,
+        };
+        async move { found }
+    })
+}
+
+/// Pods that run until they are asked to stop.
+pub(super) struct Sleeper;
+
+#[async_trait]
+impl PodRunner for Sleeper {
+    async fn run(
+        &self,
+        launch: PodLaunch,
+        log: Arc<PodLog>,
+        mut stop: watch::Receiver<Stop>,
+    ) -> PodEnd {
+        log.append(format!("pod of {}\n", launch.namespace).as_bytes());
+        stop_requested(&mut stop).await;
+        PodEnd::exited(143)
+    }
+}
+
+/// Pods that end as they are told: the first exit code first.
+#[derive(Default)]
+pub(super) struct Scripted {
+    pub(super) ends: Mutex<Vec<i32>>,
+    pub(super) launches: Mutex<Vec<PodLaunch>>,
+}
+
+#[async_trait]
+impl PodRunner for Scripted {
+    async fn run(
+        &self,
+        launch: PodLaunch,
+        log: Arc<PodLog>,
+        mut stop: watch::Receiver<Stop>,
+    ) -> PodEnd {
+        self.launches.lock().unwrap().push(launch);
+        let next = self.ends.lock().unwrap().pop();
+        log.append(b"one\ntwo\nthree\n");
+        match next {
+            Some(code) => PodEnd::exited(code),
+            None => {
+                stop_requested(&mut stop).await;
+                PodEnd::exited(143)
+            }
+        }
+    }
+}
+
+/// A gate that tests open and close.
+#[derive(Debug, Default)]
+pub(super) struct Latch {
+    closed: AtomicBool,
+}
+
+impl Latch {
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+}
+
+impl WriteGate for Latch {
+    fn may_write(&self) -> Result<(), NotSent> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(NotSent {
+                reason: "the lease has ended".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
