@@ -1,1 +1,51 @@
 //! The message catalogue: every text that people read at the forge, per locale.
+//!
+//! Input structs in, Markdown out; the planner renders with it and actions
+//! carry the text, so nothing here depends on a clock and no text changes
+//! while its subject does not (times are moments, never "5 minutes ago").
+//! Which trigger is answered at all is decided by [`refusal_comment`].
+//!
+//! Invariants: every word has a text in every locale (an exhaustive `match`
+//! and a test); words of agents and of people at the forge go through
+//! [`neutralise`], so that they mention nobody, close nothing and carry no
+//! mark; a body ends with its mark from [`marker`](super::marker).
+
+mod catalogue;
+mod neutral;
+mod pull_request;
+mod status;
+mod trigger;
+
+#[cfg(test)]
+mod tests;
+
+pub use neutral::{neutralise, one_line};
+pub use pull_request::{PullRequestBody, pull_request_body, pull_request_title};
+pub use status::{
+    Phase, StatusComment, StopCause, TimelineEntry, TimelineStep, status_comment,
+    status_comment_key,
+};
+pub use trigger::{
+    BlockedComment, ConflictComment, RefusalComment, blocked_comment, blocked_comment_key,
+    conflict_comment, conflict_comment_key, refusal_comment, refusal_comment_key,
+};
+
+use super::ids::Locale;
+
+/// A language that the catalogue speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter)]
+pub(super) enum Language {
+    English,
+    Russian,
+}
+
+impl Language {
+    /// The language of a locale such as `ru` or `ru-RU`; English for all that are not spoken.
+    fn of(locale: &Locale) -> Self {
+        let tag = locale.as_str().to_ascii_lowercase();
+        match tag.split(['-', '_']).next() {
+            Some("ru") => Self::Russian,
+            _ => Self::English,
+        }
+    }
+}

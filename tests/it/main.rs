@@ -1,4 +1,5 @@
 //! Integration tests.
 mod desired;
+mod docs;
 mod github_model;
 mod kube;

@@ -1,0 +1,143 @@
+//! Comments about triggers that do not start: conflict, block, refusal.
+//!
+//! Each is one comment by key, edited in place when the matter is settled.
+//!
+//! | refusal | answered |
+//! |---|---|
+//! | no rights | yes |
+//! | text changed | yes |
+//! | nothing to revise | yes |
+//! | a bot, or ourselves | no: bots that answer each other never stop |
+//! | historical | no: nobody waits for an answer to an old label |
+//! | no longer configured | no: what is not ours is not written to |
+
+use super::{
+    Language,
+    catalogue::Word,
+    status::{code_span, push_section},
+};
+use crate::domain::{
+    ids::{LabelName, Locale, Subject},
+    marker::comment_marker,
+    trigger::{RefusalReason, TriggerIdentity},
+};
+
+/// Labels of different kinds stand on one work item, or no longer do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConflictComment {
+    /// The work item.
+    pub subject: Subject,
+    /// The labels in conflict; with one or none the matter is settled.
+    pub labels: Vec<LabelName>,
+}
+
+/// A label stands in the way, or no longer does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockedComment {
+    /// The work item.
+    pub subject: Subject,
+    /// The label; `None` once it is gone.
+    pub label: Option<LabelName>,
+}
+
+/// A trigger was refused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RefusalComment {
+    /// The trigger.
+    pub trigger: TriggerIdentity,
+    /// Its label, where it has one.
+    pub label: Option<LabelName>,
+    /// Why.
+    pub reason: RefusalReason,
+}
+
+/// The key of a work item's conflict comment.
+pub fn conflict_comment_key(subject: &Subject) -> String {
+    format!("issue/{}/{}/conflict", subject.repository, subject.number)
+}
+
+/// The key of a work item's blocked comment.
+pub fn blocked_comment_key(subject: &Subject) -> String {
+    format!("issue/{}/{}/blocked", subject.repository, subject.number)
+}
+
+/// The key of a refused trigger's comment.
+pub fn refusal_comment_key(trigger: &TriggerIdentity) -> String {
+    format!("trigger/{trigger}/refused")
+}
+
+/// The body of the conflict comment.
+pub fn conflict_comment(comment: &ConflictComment, locale: &Locale) -> String {
+    let language = Language::of(locale);
+    let mut labels = comment.labels.clone();
+    labels.sort();
+    labels.dedup();
+    let names = labels
+        .iter()
+        .map(|label| code_span(label.as_str()))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let body = if labels.len() > 1 {
+        let says = Word::ConflictBody.with(language, &names);
+        titled(
+            Word::ConflictTitle.text(language),
+            &says,
+            Word::ConflictAsk,
+            language,
+        )
+    } else {
+        let left = if names.is_empty() { "–" } else { &names };
+        format!("{}\n", Word::ConflictResolved.with(language, left))
+    };
+    marked(&body, &conflict_comment_key(&comment.subject))
+}
+
+/// The body of the blocked comment.
+pub fn blocked_comment(comment: &BlockedComment, locale: &Locale) -> String {
+    let language = Language::of(locale);
+    let body = match &comment.label {
+        Some(label) => {
+            let says = Word::BlockedBody.with(language, &code_span(label.as_str()));
+            titled(
+                Word::BlockedTitle.text(language),
+                &says,
+                Word::BlockedAsk,
+                language,
+            )
+        }
+        None => format!("{}\n", Word::BlockedResolved.text(language)),
+    };
+    marked(&body, &blocked_comment_key(&comment.subject))
+}
+
+/// The body of a refusal's comment; `None` for refusals that are never answered.
+pub fn refusal_comment(comment: &RefusalComment, locale: &Locale) -> Option<String> {
+    let language = Language::of(locale);
+    let (says, asks) = match comment.reason {
+        RefusalReason::NoRights => (Word::RefusedNoRights, Word::AskRights),
+        RefusalReason::ContentChanged => (Word::RefusedContentChanged, Word::AskRelabel),
+        RefusalReason::NoPullRequest => (Word::RefusedNoPullRequest, Word::AskStart),
+        RefusalReason::Bot | RefusalReason::Historical | RefusalReason::Unbound => return None,
+    };
+    let label = comment
+        .label
+        .as_ref()
+        .map_or_else(|| "–".to_owned(), |label| code_span(label.as_str()));
+    let title = Word::RefusedTitle.with(language, &label);
+    let body = titled(&title, says.text(language), asks, language);
+    Some(marked(&body, &refusal_comment_key(&comment.trigger)))
+}
+
+fn titled(title: &str, says: &str, asks: Word, language: Language) -> String {
+    let mut body = format!("### {title}\n\n{says}\n");
+    push_section(
+        &mut body,
+        Word::WhatYouCanDo.text(language),
+        asks.text(language),
+    );
+    body
+}
+
+fn marked(body: &str, key: &str) -> String {
+    format!("{body}\n{}\n", comment_marker(key))
+}
