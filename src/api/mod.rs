@@ -1,1 +1,30 @@
-//! HTTP: the run API, the staff API, health and metrics, and the webhook accelerator.
+//! HTTP: three listeners that read rows, insert facts and wake the reconciler.
+//!
+//! ```text
+//!  pods ──────────► run.listen   run API: facts, heartbeats, logs, session, Git, result
+//!  people, GitHub ► api.listen   staff API, webhook (wakes only)
+//!  Prometheus ────► ops.listen   health, readiness, metrics
+//! ```
+//!
+//! Nothing here decides: what a pod says is stored as a fact and the lease
+//! holder's fold judges it. Nothing here writes to forge or cluster; Git is read
+//! from the forge with a credential that only reads.
+
+mod body;
+mod error;
+pub mod git;
+mod metrics;
+mod ops;
+pub mod port;
+pub mod run;
+mod secret;
+mod serve;
+mod staff;
+mod webhook;
+
+pub use error::{ApiError, ApiResult};
+pub use metrics::ApiMetrics;
+pub use ops::{OpsContext, ops_router};
+pub use run::{RunApi, RunApiParts, RunApiSettings, run_router};
+pub use serve::serve;
+pub use staff::{Items, RunView, StaffContext, staff_router};

@@ -16,6 +16,8 @@ pub mod messages;
 pub mod mirror;
 pub mod report;
 pub mod run;
+pub mod run_api;
+pub mod run_keys;
 pub mod run_token;
 pub mod snapshot;
 pub mod trigger;

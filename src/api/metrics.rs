@@ -1,0 +1,56 @@
+//! What the listeners count.
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, core::Collector};
+
+/// Counters of the API roles, shared by their handlers.
+#[derive(Debug, Clone)]
+pub struct ApiMetrics {
+    /// Webhook deliveries by result and event.
+    pub webhooks: IntCounterVec,
+    /// Seconds until a delivery was answered, by result.
+    pub webhook_seconds: HistogramVec,
+    /// Calls of the run API by route and status class.
+    pub run_calls: IntCounterVec,
+    /// Pushes by what became of them.
+    pub pushes: IntCounterVec,
+}
+
+impl ApiMetrics {
+    /// Makes the metrics and registers them.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registered(registry, counter)
+        };
+        let seconds = HistogramOpts::new(
+            "codexk8s_webhook_duration_seconds",
+            "Time until a webhook delivery was answered.",
+        );
+        Ok(Self {
+            webhooks: counter(
+                "codexk8s_webhook_requests_total",
+                "Webhook deliveries by result and event.",
+                &["result", "event"],
+            )?,
+            webhook_seconds: registered(registry, HistogramVec::new(seconds, &["result"])?)?,
+            run_calls: counter(
+                "codexk8s_run_api_requests_total",
+                "Run API calls by route and status class.",
+                &["route", "status"],
+            )?,
+            pushes: counter(
+                "codexk8s_run_pushes_total",
+                "Pushes received from agents by outcome.",
+                &["outcome"],
+            )?,
+        })
+    }
+}
+
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}

@@ -1,0 +1,232 @@
+//! What the API roles need of the rest of the platform, and nothing more: rows
+//! to read, facts to insert, a forge to read Git from, someone to wake, and
+//! someone who knows whether the platform is ready.
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde::Serialize;
+use url::Url;
+
+use crate::domain::{
+    Timestamp,
+    event::FlowEvent,
+    fact::{Fact, PushFact, PushOutcome},
+    ids::{AttemptNo, RepositoryId, RepositoryName, RunId},
+    run::{Attempt, Run, RunState},
+    run_api::LogChunk,
+};
+
+/// Why the store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// It cannot be reached now; the same call may go well later.
+    #[error("the store is not available")]
+    Unavailable(#[source] anyhow::Error),
+    /// It was reached and failed.
+    #[error("the store failed")]
+    Failed(#[source] anyhow::Error),
+}
+
+/// A run as the run API must see it at every call.
+#[derive(Debug, Clone)]
+pub struct RunAccess {
+    /// The run.
+    pub run: Run,
+    /// Its newest attempt.
+    pub attempt: Attempt,
+    /// Whether that attempt has handed in its result.
+    pub result_handed_in: bool,
+    /// The database's clock.
+    pub now: Timestamp,
+}
+
+/// What became of a fact that was to be inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is there now.
+    New,
+    /// The same was there already.
+    Repeated,
+    /// Another one stands in its place, and stays.
+    Differs,
+}
+
+/// A saved session: opaque to the platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionBlob {
+    /// What wrote it, and how.
+    pub format: String,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// The rows of the run API: reads, and inserts of facts.
+#[async_trait]
+pub trait RunStore: Send + Sync {
+    /// The run with its newest attempt; `None` where there is none.
+    async fn run_access(&self, run: RunId) -> Result<Option<RunAccess>, PortError>;
+
+    /// Inserts a fact of an attempt. A heartbeat replaces the attempt's older
+    /// one; a result or an end is taken once.
+    async fn insert_fact(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+        fact: &Fact,
+    ) -> Result<Inserted, PortError>;
+
+    /// Inserts a push with its pack, or finds the attempt's push of the same
+    /// commit; its fact id either way.
+    async fn insert_push(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+        push: &PushFact,
+        pack: Vec<u8>,
+    ) -> Result<i64, PortError>;
+
+    /// What became of a push; `None` while it is under way.
+    async fn push_outcome(&self, fact: i64) -> Result<Option<PushOutcome>, PortError>;
+
+    /// Appends log chunks; those that are there already are left as they are.
+    async fn append_log_chunks(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+        chunks: &[LogChunk],
+    ) -> Result<(), PortError>;
+
+    /// Saves the attempt's session in place of its older one.
+    async fn save_session(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+        session: SessionBlob,
+    ) -> Result<(), PortError>;
+
+    /// The newest session of the run's branch and agent.
+    async fn latest_session(&self, run: RunId) -> Result<Option<SessionBlob>, PortError>;
+}
+
+/// What a list of runs is narrowed to.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Of this project only.
+    pub project: Option<String>,
+    /// In this state only.
+    pub state: Option<RunState>,
+    /// Of this work item only.
+    pub issue: Option<i64>,
+    /// At most so many, newest first.
+    pub limit: u32,
+}
+
+/// A stored log chunk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoredChunk {
+    /// The attempt.
+    pub attempt: AttemptNo,
+    /// Its place inside the attempt.
+    pub sequence: i64,
+    /// The text.
+    pub text: String,
+    /// When it came in.
+    pub created_at: Timestamp,
+}
+
+/// The rows of the staff API: reads only.
+#[async_trait]
+pub trait StaffStore: Send + Sync {
+    /// Runs, newest first.
+    async fn list_runs(&self, filter: &RunFilter) -> Result<Vec<Run>, PortError>;
+
+    /// One run.
+    async fn get_run(&self, run: RunId) -> Result<Option<Run>, PortError>;
+
+    /// A run's events, oldest first, with ids above `after`.
+    async fn events(&self, run: RunId, after: i64, limit: u32)
+    -> Result<Vec<FlowEvent>, PortError>;
+
+    /// A run's log chunks in order, of one attempt or all, above `after`.
+    async fn logs(
+        &self,
+        run: RunId,
+        attempt: Option<AttemptNo>,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredChunk>, PortError>;
+}
+
+/// Where a repository's Git is, and with what it may be read.
+#[derive(Debug, Clone)]
+pub struct GitRemote {
+    /// The clone address, without credentials.
+    pub url: Url,
+    /// The value of the `Authorization` header; `None` where none is needed.
+    pub authorization: Option<SecretString>,
+}
+
+/// The forge, as far as Git is concerned, with a credential that only reads.
+#[async_trait]
+pub trait GitRemotes: Send + Sync {
+    /// The remote of a repository.
+    async fn remote(
+        &self,
+        repository: RepositoryId,
+        name: &RepositoryName,
+    ) -> anyhow::Result<GitRemote>;
+}
+
+/// A hint that something moved at the forge. It carries no truth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint {
+    /// The repository, by id.
+    pub repository: RepositoryId,
+    /// Its name, as the hint says.
+    pub name: RepositoryName,
+}
+
+/// Someone who reads the forge earlier when told to.
+pub trait WakeHandle: Send + Sync {
+    /// Says that a repository may have moved. Never blocks.
+    fn hint(&self, hint: Hint);
+}
+
+/// One thing that readiness depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReadyCheck {
+    /// Its name: `database`, `config`, `forge`.
+    pub name: &'static str,
+    /// Whether it holds.
+    pub ready: bool,
+    /// Why not, in one sentence without secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl ReadyCheck {
+    /// A check that holds.
+    pub fn ready(name: &'static str) -> Self {
+        Self {
+            name,
+            ready: true,
+            reason: None,
+        }
+    }
+
+    /// A check that does not hold.
+    pub fn not_ready(name: &'static str, reason: impl Into<String>) -> Self {
+        Self {
+            name,
+            ready: false,
+            reason: Some(reason.into()),
+        }
+    }
+}
+
+/// Someone who knows whether the platform can do its work now.
+#[async_trait]
+pub trait Readiness: Send + Sync {
+    /// Every check, made now: the database is really asked.
+    async fn checks(&self) -> Vec<ReadyCheck>;
+}

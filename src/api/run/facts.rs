@@ -1,0 +1,133 @@
+//! What a runner is told, and the facts it hands in.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+
+use crate::domain::{
+    fact::{Fact, ResultRecord},
+    run_api::{EndedNotice, GIT_PATH, MAX_RESULT_BYTES, Order, RunFacts},
+};
+
+use super::{
+    super::{
+        body,
+        error::{ApiError, ApiResult},
+        port::Inserted,
+    },
+    Caller, RunApi, caller,
+};
+
+/// A notice is a sentence.
+const MAX_NOTICE_BYTES: usize = 16 * 1024;
+/// What of a runner's reason is kept.
+const MAX_REASON_CHARS: usize = 500;
+
+/// The facts of the caller's run.
+pub(super) async fn show(
+    State(api): State<RunApi>,
+    headers: HeaderMap,
+) -> ApiResult<Json<RunFacts>> {
+    let caller = caller(&api, &headers).await?;
+    caller.must_be_live()?;
+    facts(&api, &caller).map(Json)
+}
+
+fn facts(api: &RunApi, caller: &Caller) -> ApiResult<RunFacts> {
+    let frozen = caller.frozen()?;
+    let run = &caller.access.run;
+    let Some(branch) = run.branch.clone() else {
+        tracing::error!(run.id = %run.id, "a launched run has no branch");
+        return Err(ApiError::internal());
+    };
+    Ok(RunFacts {
+        run: run.id,
+        attempt: caller.attempt(),
+        state: run.state,
+        kind: run.kind.clone(),
+        repository: frozen.repository_name.clone(),
+        issue: run.work_item,
+        issue_title: frozen.issue_title.clone(),
+        branch,
+        base_branch: frozen.base_branch.clone(),
+        accepted_head: run.accepted_head.clone(),
+        git_path: GIT_PATH.to_owned(),
+        prompt: frozen.prompt.clone(),
+        command: frozen.command.clone(),
+        environment: frozen.environment.clone(),
+        model: frozen.model.clone(),
+        reasoning: frozen.reasoning.clone(),
+        locale: frozen.locale.clone(),
+        author: api.settings.author.clone(),
+        pace: api.settings.pace(frozen.timeout_seconds),
+        result_handed_in: caller.access.result_handed_in,
+    })
+}
+
+/// Takes a heartbeat; the answer is how the platform stops a runner.
+pub(super) async fn heartbeat(
+    State(api): State<RunApi>,
+    headers: HeaderMap,
+) -> ApiResult<Json<Order>> {
+    let caller = caller(&api, &headers).await?;
+    let run = &caller.access.run;
+    if !run.state.takes_facts() {
+        let reason = run.reason.clone();
+        let reason = reason.unwrap_or_else(|| format!("the run is {}", run.state));
+        return Ok(Json(Order::Stop { reason }));
+    }
+    caller.say(&api, &Fact::Heartbeat).await?;
+    Ok(Json(Order::Continue))
+}
+
+/// Takes the attempt's result record, once.
+pub(super) async fn result(
+    State(api): State<RunApi>,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult<StatusCode> {
+    let caller = caller(&api, &headers).await?;
+    caller.must_be_live()?;
+    let record: ResultRecord = body::json(&headers, body, MAX_RESULT_BYTES).await?;
+    if record
+        .head
+        .as_ref()
+        .is_some_and(|head| !is_commit(head.as_str()))
+    {
+        return Err(ApiError::bad_field(
+            "head",
+            "a commit is 40 or 64 hex digits",
+        ));
+    }
+    match caller.say(&api, &Fact::Result(record)).await? {
+        Inserted::New => Ok(StatusCode::CREATED),
+        Inserted::Repeated => Ok(StatusCode::OK),
+        Inserted::Differs => Err(ApiError::conflict(
+            "result_handed_in",
+            "this attempt handed in another result before",
+        )),
+    }
+}
+
+/// Takes the notice that the runner ends itself.
+pub(super) async fn ended(
+    State(api): State<RunApi>,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult<StatusCode> {
+    let caller = caller(&api, &headers).await?;
+    caller.must_be_live()?;
+    let notice: EndedNotice = body::json(&headers, body, MAX_NOTICE_BYTES).await?;
+    let reason = notice.reason.chars().take(MAX_REASON_CHARS).collect();
+    caller.say(&api, &Fact::Ended { reason }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether a text is a full object id.
+pub(crate) fn is_commit(text: &str) -> bool {
+    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    matches!(text.len(), 40 | 64) && text.chars().all(hex)
+}

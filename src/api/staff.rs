@@ -1,0 +1,243 @@
+//! The staff API: what there is to know of runs, for people with the staff
+//! token. It reads stored rows and writes nothing.
+//!
+//! The prompt and the result's raw texts are not part of a run's view.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, Request, State},
+    middleware::{self, Next},
+    response::Response,
+    routing::{get, post},
+};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    Timestamp,
+    event::FlowEvent,
+    ids::{AttemptNo, RunId},
+    run::{Outcome, Run, RunState},
+};
+
+use super::{
+    error::{ApiError, ApiResult},
+    metrics::ApiMetrics,
+    port::{PortError, RunFilter, StaffStore, StoredChunk, WakeHandle},
+    secret, webhook,
+};
+
+/// The most rows one answer holds.
+const MAX_ROWS: u32 = 500;
+
+/// What the staff listener works with.
+#[derive(Clone)]
+pub struct StaffContext {
+    /// The rows.
+    pub store: Arc<dyn StaffStore>,
+    /// Who is woken by webhooks.
+    pub wake: Arc<dyn WakeHandle>,
+    /// The staff token; `None` closes the API.
+    pub token: Option<SecretString>,
+    /// The webhook secret; `None` switches webhooks off.
+    pub webhook_secret: Option<SecretString>,
+    /// What is counted.
+    pub metrics: ApiMetrics,
+}
+
+/// The routes of the staff listener: the staff API and the webhook.
+pub fn staff_router(context: StaffContext) -> Router {
+    let guarded = Router::new()
+        .route("/api/v1/runs", get(list))
+        .route("/api/v1/runs/{id}", get(show))
+        .route("/api/v1/runs/{id}/events", get(events))
+        .route("/api/v1/runs/{id}/logs", get(logs))
+        .layer(middleware::from_fn_with_state(context.clone(), guard));
+    Router::new()
+        .route("/api/v1/webhooks/github", post(webhook::github))
+        .merge(guarded)
+        .fallback(|| async { ApiError::not_found("no such path") })
+        .with_state(context)
+}
+
+async fn guard(
+    State(context): State<StaffContext>,
+    request: Request,
+    next: Next,
+) -> ApiResult<Response> {
+    let given = secret::bearer(request.headers()).unwrap_or_default();
+    match &context.token {
+        Some(expected) if secret::same(expected, given) => Ok(next.run(request).await),
+        _ => Err(ApiError::unauthorized()),
+    }
+}
+
+/// A run as staff see it.
+#[derive(Debug, Serialize)]
+pub struct RunView {
+    id: RunId,
+    project: String,
+    repository: Option<String>,
+    repository_id: i64,
+    number: i64,
+    issue: i64,
+    kind: String,
+    label: Option<String>,
+    actor: Option<String>,
+    state: RunState,
+    outcome: Option<Outcome>,
+    reason: Option<String>,
+    held: Option<String>,
+    branch: Option<String>,
+    slot: Option<i32>,
+    pull_request: Option<i64>,
+    head: Option<String>,
+    created_at: Timestamp,
+    preparing_at: Option<Timestamp>,
+    started_at: Option<Timestamp>,
+    stopping_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    finalized_at: Option<Timestamp>,
+}
+
+impl From<Run> for RunView {
+    fn from(run: Run) -> Self {
+        Self {
+            id: run.id,
+            project: run.project.to_string(),
+            repository: run.frozen.map(|frozen| frozen.repository_name.to_string()),
+            repository_id: run.repository.0,
+            number: run.number.0,
+            issue: run.work_item.0,
+            kind: run.kind.to_string(),
+            label: run.label.map(|label| label.to_string()),
+            actor: run.actor.map(|actor| actor.login),
+            state: run.state,
+            outcome: run.outcome,
+            reason: run.reason,
+            held: run.held,
+            branch: run.branch.map(|branch| branch.to_string()),
+            slot: run.slot.map(|slot| slot.0),
+            pull_request: run.pull_request.map(|number| number.0),
+            head: run.accepted_head.map(|head| head.to_string()),
+            created_at: run.created_at,
+            preparing_at: run.preparing_at,
+            started_at: run.started_at,
+            stopping_at: run.stopping_at,
+            finished_at: run.finished_at,
+            finalized_at: run.finalized_at,
+        }
+    }
+}
+
+/// A list in an answer.
+#[derive(Debug, Serialize)]
+pub struct Items<T> {
+    items: Vec<T>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    project: Option<String>,
+    state: Option<String>,
+    issue: Option<i64>,
+    limit: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PageQuery {
+    attempt: Option<i32>,
+    #[serde(default)]
+    after: i64,
+    limit: Option<u32>,
+}
+
+type QueryOf<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
+
+fn query<T>(query: QueryOf<T>) -> ApiResult<T> {
+    let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
+    Ok(query)
+}
+
+async fn list(
+    State(context): State<StaffContext>,
+    given: QueryOf<ListQuery>,
+) -> ApiResult<Json<Items<RunView>>> {
+    let given = query(given)?;
+    let unknown = |state: &String| ApiError::bad_field("state", format!("no state `{state}`"));
+    let state = given
+        .state
+        .map(|state| state.parse().map_err(|_| unknown(&state)))
+        .transpose()?;
+    let filter = RunFilter {
+        project: given.project,
+        state,
+        issue: given.issue,
+        limit: given.limit.unwrap_or(100).min(MAX_ROWS),
+    };
+    let runs = context.store.list_runs(&filter).await.map_err(refused)?;
+    let items = runs.into_iter().map(RunView::from).collect();
+    Ok(Json(Items { items }))
+}
+
+async fn show(
+    State(context): State<StaffContext>,
+    Path(id): Path<String>,
+) -> ApiResult<Json<RunView>> {
+    Ok(Json(known(&context, &id).await?.into()))
+}
+
+async fn events(
+    State(context): State<StaffContext>,
+    Path(id): Path<String>,
+    page: QueryOf<PageQuery>,
+) -> ApiResult<Json<Items<FlowEvent>>> {
+    let page = query(page)?;
+    let run = known(&context, &id).await?.id;
+    let limit = page.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS);
+    let events = context.store.events(run, page.after, limit).await;
+    Ok(Json(Items {
+        items: events.map_err(refused)?,
+    }))
+}
+
+async fn logs(
+    State(context): State<StaffContext>,
+    Path(id): Path<String>,
+    page: QueryOf<PageQuery>,
+) -> ApiResult<Json<Items<StoredChunk>>> {
+    let page = query(page)?;
+    let run = known(&context, &id).await?.id;
+    let limit = page.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS);
+    let attempt = page.attempt.map(AttemptNo);
+    let chunks = context.store.logs(run, attempt, page.after, limit).await;
+    Ok(Json(Items {
+        items: chunks.map_err(refused)?,
+    }))
+}
+
+async fn known(context: &StaffContext, id: &str) -> ApiResult<Run> {
+    let id: RunId = id
+        .parse()
+        .map_err(|_| ApiError::bad_field("id", "a run's id is a UUID"))?;
+    let run = context.store.get_run(id).await.map_err(refused)?;
+    run.ok_or_else(|| ApiError::not_found(format!("no run {id}")))
+}
+
+/// What the caller is told of a failing store; the log gets the rest.
+pub(crate) fn refused(error: PortError) -> ApiError {
+    match &error {
+        PortError::Unavailable(cause) => {
+            tracing::warn!(error = format!("{cause:#}"), "the store is not available");
+            ApiError::unavailable()
+        }
+        PortError::Failed(cause) => {
+            tracing::error!(error = format!("{cause:#}"), "the store failed");
+            ApiError::internal()
+        }
+    }
+}
