@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod desired;
 pub mod domain;
 pub mod forge;
+pub mod git;
 pub mod observed;
 pub mod plan;
 pub mod prompts;

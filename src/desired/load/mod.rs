@@ -13,6 +13,7 @@ mod check;
 mod document;
 mod error;
 mod files;
+mod inventory;
 mod objects;
 mod schema_check;
 mod suggest;
@@ -20,7 +21,9 @@ mod yaml;
 
 pub use error::{Code, ConfigError};
 
+pub(crate) use files::{MAX_FOLDERS, is_candidate, is_hidden};
 pub use files::{SourceFile, SourceFiles, read_folder};
+pub use inventory::{InventoryItem, inventory};
 
 use super::model::Desired;
 use crate::domain::ids::CommitSha;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use granit_parser::{Event, Options, Parser, ScanError, Span};
+use granit_parser::{ErrorKind, Event, Options, Parser, ScanError, Span};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -219,7 +219,7 @@ impl EventPass {
     }
 
     fn scan_error(&self, error: &ScanError) -> YamlError {
-        let too_deep = self.open.len() >= MAX_DEPTH;
+        let too_deep = matches!(error.kind(), ErrorKind::RecursionLimitExceeded);
         let marker = error.marker();
         YamlError {
             place: Place {

@@ -1,4 +1,8 @@
-//! Desired state: bad input with its places, the example organisation, schemas,
-//! and a real Git server over HTTP.
+//! Desired state: bad input with its places, the example organisation, the
+//! command line, and a real Git server over HTTP.
 
-mod example;
+mod bad_input;
+pub(crate) mod example;
+mod git_http;
+mod git_server;
+mod source;
