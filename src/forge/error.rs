@@ -104,6 +104,12 @@ impl ForgeError {
         matches!(self.kind, ForgeErrorKind::NotFound | ForgeErrorKind::Gone)
     }
 
+    /// Whether it says that a subject is not in its repository any more:
+    /// absent, or transferred to another one.
+    pub fn says_subject_left(&self) -> bool {
+        self.is_absent() || matches!(self.kind, ForgeErrorKind::Moved { .. })
+    }
+
     /// How long to wait at least before the next try, where the forge or our
     /// budget said so.
     pub fn retry_after(&self) -> Option<Duration> {

@@ -208,12 +208,13 @@ pub trait Forge: Send + Sync + fmt::Debug {
         label: &LabelName,
     ) -> ForgeResult<Vec<Issue>>;
 
-    /// Reads subjects by node id; `None` for one the forge does not know any
-    /// more, which is to be confirmed by [`Forge::issue`].
+    /// Reads subjects by number and node id, one answer each, in order; `None`
+    /// for one that is not in this repository any more, which is to be
+    /// confirmed by [`Forge::issue`].
     async fn subjects(
         &self,
         repository: &RepositoryRef,
-        node_ids: &[String],
+        subjects: &[(IssueNumber, String)],
     ) -> ForgeResult<Vec<Option<SubjectRead>>>;
 
     /// Reads one issue. `NotFound` and `Gone` are definite; `Moved` means transferred.
