@@ -1,0 +1,51 @@
+//! The lease holder's transaction: the only way to change rows. It starts by
+//! locking the lease row and checking holder, epoch and time, so that a stale
+//! holder cannot write, and a takeover waits until it is over.
+//!
+//! A statement that fails leaves the transaction unusable: drop it. A refused
+//! compare-and-set ([`StoreError::Conflict`] naming a row) leaves it usable.
+
+use sqlx::{PgConnection, Postgres, Transaction};
+
+use super::{LeaseGrant, Store, StoreError};
+
+/// A transaction of the lease holder. Dropped without [`HolderTx::commit`] it changes nothing.
+#[derive(Debug)]
+pub struct HolderTx {
+    tx: Transaction<'static, Postgres>,
+}
+
+impl Store {
+    /// Begins a transaction of the lease holder; [`StoreError::LeaseLost`] where the grant is
+    /// not in force any more.
+    pub async fn begin_holder(&self, grant: &LeaseGrant) -> Result<HolderTx, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query_scalar!(
+            "select epoch from lease
+             where holder = $1 and epoch = $2 and until > platform_now()
+             for key share",
+            grant.holder,
+            grant.epoch.0,
+        )
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or(StoreError::LeaseLost)?;
+        Ok(HolderTx { tx })
+    }
+}
+
+impl HolderTx {
+    /// Makes it so.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.tx.commit().await?)
+    }
+
+    /// Leaves everything as it was.
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        Ok(self.tx.rollback().await?)
+    }
+
+    pub(super) fn db(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}

@@ -1,0 +1,150 @@
+//! The lease: one row that says who may write, fenced by its epoch.
+//!
+//! Renewal keeps the row's key and so passes the `FOR KEY SHARE` locks of the
+//! holder's transactions; takeover changes the key and waits for them.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use sqlx::postgres::types::PgInterval;
+
+use super::{Store, StoreError};
+use crate::domain::{Timestamp, ids::Epoch};
+
+/// The proof of holding the lease; every holder transaction is checked against it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseGrant {
+    /// Who holds it: unique to a process's life.
+    pub holder: String,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Until when (database clock).
+    pub until: Timestamp,
+    /// Grows with every renewal.
+    pub beat: i64,
+    /// The database's time of the grant.
+    pub now: Timestamp,
+}
+
+/// The lease's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseRow {
+    /// Who holds or held it.
+    pub holder: Option<String>,
+    /// The epoch; 0 where nobody ever held it.
+    pub epoch: Epoch,
+    /// Until when (database clock).
+    pub until: Timestamp,
+    /// Grows with every renewal and takeover.
+    pub beat: i64,
+    /// The database's time of the read.
+    pub now: Timestamp,
+}
+
+impl Store {
+    /// Takes the lease where it is free or has run out, with a new epoch; waits for
+    /// transactions of the former holder that are still open.
+    pub async fn try_acquire(
+        &self,
+        holder: &str,
+        duration: Duration,
+    ) -> Result<Option<LeaseGrant>, StoreError> {
+        let row = sqlx::query!(
+            r#"update lease set holder = $1, epoch = epoch + 1, beat = beat + 1,
+                   until = platform_now() + $2, updated_at = platform_now()
+               where until <= platform_now()
+               returning epoch, until, beat, platform_now() as "now!""#,
+            holder,
+            interval(duration),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(|row| LeaseGrant {
+            holder: holder.to_owned(),
+            epoch: Epoch(row.epoch),
+            until: row.until,
+            beat: row.beat,
+            now: row.now,
+        }))
+    }
+
+    /// Prolongs the lease; [`StoreError::LeaseLost`] where it has run out or is someone else's.
+    pub async fn renew(
+        &self,
+        grant: &LeaseGrant,
+        duration: Duration,
+    ) -> Result<LeaseGrant, StoreError> {
+        let row = sqlx::query!(
+            r#"update lease set beat = beat + 1, until = platform_now() + $3,
+                   updated_at = platform_now()
+               where holder = $1 and epoch = $2 and until > platform_now()
+               returning until, beat, platform_now() as "now!""#,
+            grant.holder,
+            grant.epoch.0,
+            interval(duration),
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or(StoreError::LeaseLost)?;
+        Ok(LeaseGrant {
+            holder: grant.holder.clone(),
+            epoch: grant.epoch,
+            until: row.until,
+            beat: row.beat,
+            now: row.now,
+        })
+    }
+
+    /// Gives the lease back at once, so that a standby need not wait for its end.
+    /// Does nothing where it is held no more.
+    pub async fn release(&self, grant: &LeaseGrant) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update lease set until = least(until, platform_now()), updated_at = platform_now()
+             where holder = $1 and epoch = $2",
+            grant.holder,
+            grant.epoch.0,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Reads the lease.
+    pub async fn read_lease(&self) -> Result<LeaseRow, StoreError> {
+        let row = sqlx::query!(
+            r#"select holder, epoch, until, beat, platform_now() as "now!" from lease"#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(LeaseRow {
+            holder: row.holder,
+            epoch: Epoch(row.epoch),
+            until: row.until,
+            beat: row.beat,
+            now: row.now,
+        })
+    }
+
+    /// After a restore: lets the epoch jump ahead to at least `to`, so that it never repeats.
+    /// Whoever held the lease of the restored rows loses it.
+    pub async fn jump_epoch(&self, to: Epoch) -> Result<Epoch, StoreError> {
+        let epoch = sqlx::query_scalar!(
+            "update lease set epoch = greatest(epoch + 1, $1), updated_at = platform_now()
+             returning epoch",
+            to.0,
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Epoch(epoch))
+    }
+}
+
+/// A duration as Postgres takes it; beyond 292,000 years it stands still.
+pub(super) fn interval(duration: Duration) -> PgInterval {
+    let delta = TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: delta.num_microseconds().unwrap_or(i64::MAX),
+    }
+}
