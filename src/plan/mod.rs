@@ -1,1 +1,80 @@
-//! The planner: from desired and observed to actions and a report. Pure.
+//! The planner: from what is desired and what is observed to ordered actions and a report.
+//!
+//! ```text
+//! PlanInput ─► Index ─► step ─► step ─► … ─► Plan { actions, report }
+//! ```
+//!
+//! [`plan`] is a list of steps in the order in which a run lives; each step is a
+//! file. It is pure: same input, same bytes. It performs nothing and asks
+//! nobody; what it does not know it reports as unknown and leaves alone.
+//!
+//! Invariants:
+//! - every candidate that a step looks at gets a report line;
+//! - at most one action that changes a run's row in one plan;
+//! - nothing destructive rests on an `Unknown`;
+//! - an action uses only facts that are rows or caches already; what needs an
+//!   earlier action's result is planned in the next pass.
+
+mod action;
+mod attempt;
+mod authority;
+mod builder;
+pub mod check;
+mod cleanup;
+mod comment;
+mod disposition;
+mod environment;
+mod event;
+mod finish;
+mod freeze;
+mod index;
+mod input;
+mod moves;
+mod orphans;
+mod publish;
+mod queue;
+mod repository;
+mod result;
+mod sighting;
+mod stop;
+
+pub use self::{
+    action::{
+        Action, ActionKind, ActionName, CommentContent, Phase, PullRequestContent, RunChange,
+    },
+    builder::Plan,
+    input::{PlanInput, PlanSettings, Scope},
+};
+
+use self::{builder::PlanBuilder, index::Index};
+
+/// Plans one scope.
+///
+/// *Guarantees*: pure and total; actions ordered by phase and key; keys unique.
+/// *Assumptions*: the cluster was read before the rows.
+pub fn plan(input: &PlanInput) -> Plan {
+    let index = Index::new(input);
+    let mut plan = PlanBuilder::new(input, &index);
+    match &input.scope {
+        Scope::Project { .. } => plan_project(&index, &mut plan),
+        Scope::Orphans => orphans::step_orphans(&index, &mut plan),
+    }
+    plan.finish()
+}
+
+fn plan_project(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    repository::step_repositories(index, plan);
+    sighting::step_sightings(index, plan);
+    sighting::step_withdrawals(index, plan);
+    stop::step_stop(index, plan);
+    disposition::step_dispositions(index, plan);
+    queue::step_queue(index, plan);
+    environment::step_environments(index, plan);
+    attempt::step_attempts(index, plan);
+    publish::step_pushes(index, plan);
+    result::step_results(index, plan);
+    stop::step_stopping(index, plan);
+    comment::step_comments(index, plan);
+    finish::step_finish(index, plan);
+    cleanup::step_cleanup(index, plan);
+}

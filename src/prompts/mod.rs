@@ -1,1 +1,3 @@
 //! Prompts: rendering an agent's prompt from a template.
+
+pub mod render;

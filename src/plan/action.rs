@@ -1,0 +1,427 @@
+//! Actions: imperative, specific, with everything fixed that apply needs.
+//!
+//! An action leaves no choice: names, bodies, expected versions and uids are in
+//! it. Its key is stable from pass to pass; the hash of its content tells one
+//! wish from the next under the same key.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cluster::{
+        DeleteTarget,
+        manifests::{AttemptSpec, RunEnvironment},
+    },
+    domain::{
+        effect::{EffectKey, content_hash},
+        event::NewEvent,
+        fact::{PushFact, ResultRecord},
+        forge::LabelRecord,
+        ids::{
+            AttemptNo, BranchName, CommitSha, IssueNumber, LabelName, RepositoryName, RunId,
+            SlotNo, Subject,
+        },
+        run::{Attempt, AttemptState, FrozenRun, Outcome, Run, RunState},
+        trigger::{Disposition, Trigger, TriggerIdentity, WithdrawnBy},
+    },
+};
+
+/// When an action is performed: phase after phase, concurrently inside one.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::Display,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Phase {
+    /// Rows: triggers, runs, attempts.
+    Record,
+    /// Ending what must not go on.
+    Stop,
+    /// Making environments and attempts.
+    Build,
+    /// Writing at the forge.
+    Publish,
+    /// Removing what is no longer needed.
+    Clean,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Action {
+    /// Stable from pass to pass; unique in a plan.
+    pub key: EffectKey,
+    /// The run it serves.
+    pub run: Option<RunId>,
+    /// What is to be done.
+    #[serde(flatten)]
+    pub kind: ActionKind,
+}
+
+impl Action {
+    /// When it is performed.
+    pub fn phase(&self) -> Phase {
+        self.kind.phase()
+    }
+
+    /// SHA-256 of the content.
+    pub fn content_hash(&self) -> String {
+        let content = serde_json::to_vec(&self.kind).expect("actions are plain data");
+        content_hash(&content)
+    }
+}
+
+/// A comment to be written or edited in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommentContent {
+    /// Where.
+    pub subject: Subject,
+    /// The repository's name.
+    pub repository: RepositoryName,
+    /// The mark by which it is found again; part of the body.
+    pub marker: String,
+    /// The whole text.
+    pub body: String,
+}
+
+/// A pull request to be opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullRequestContent {
+    /// The repository's name.
+    pub repository: RepositoryName,
+    /// The head branch: the run's.
+    pub head: BranchName,
+    /// The base branch.
+    pub base: BranchName,
+    /// The title.
+    pub title: String,
+    /// The body, with the run's mark.
+    pub body: String,
+}
+
+/// A change of a run's row beside its state; absent fields stay.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunChange {
+    /// How it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Seconds of work allowed from now on; sets `timeout_at` when it starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<i64>,
+    /// The accepted result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<ResultRecord>,
+    /// The pull request found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<IssueNumber>,
+    /// Why it is held in the queue; `Some(None)` lets it go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<Option<String>>,
+}
+
+/// What is to be done.
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::EnumDiscriminants, strum::IntoStaticStr,
+)]
+#[serde(rename_all = "snake_case", tag = "action")]
+#[strum(serialize_all = "snake_case")]
+#[strum_discriminants(
+    name(ActionName),
+    derive(
+        Hash,
+        PartialOrd,
+        Ord,
+        strum::Display,
+        strum::EnumIter,
+        strum::IntoStaticStr
+    ),
+    strum(serialize_all = "snake_case"),
+    doc = "The kinds of action, as metric labels and in tables."
+)]
+pub enum ActionKind {
+    /// Writes a trigger's row at first sight.
+    RecordTrigger {
+        /// The row.
+        trigger: Box<Trigger>,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Decides a trigger.
+    DecideTrigger {
+        /// The trigger.
+        identity: TriggerIdentity,
+        /// What it must be now.
+        from: Disposition,
+        /// What it becomes.
+        to: Disposition,
+        /// What took it back, if that is why.
+        withdrawn_by: Option<WithdrawnBy>,
+        /// Nothing is left to do for it afterwards.
+        settled: bool,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Notes that nothing is left to do for a trigger.
+    SettleTrigger {
+        /// The trigger.
+        identity: TriggerIdentity,
+    },
+    /// Puts a new run into the queue and decides its trigger.
+    EnqueueRun {
+        /// The new row.
+        new: Box<Run>,
+        /// What the trigger must be now.
+        from: Disposition,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Launches a pending run: freezes it and takes a slot.
+    LaunchRun {
+        /// The row version it was planned on.
+        version: i64,
+        /// What is frozen.
+        frozen: Box<FrozenRun>,
+        /// The branch.
+        branch: BranchName,
+        /// The branch's head now, where it exists.
+        head: Option<CommitSha>,
+        /// The slot.
+        slot: SlotNo,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Moves a run to another state, with its event.
+    MoveRun {
+        /// The state it must be in.
+        from: RunState,
+        /// The state it goes to.
+        to: RunState,
+        /// The row version it was planned on.
+        version: i64,
+        /// What else changes.
+        change: Box<RunChange>,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Changes a run's row without moving it.
+    UpdateRun {
+        /// The row version it was planned on.
+        version: i64,
+        /// What changes.
+        change: Box<RunChange>,
+    },
+    /// Begins an attempt.
+    StartAttempt {
+        /// The new row.
+        attempt: Attempt,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Moves an attempt on.
+    MoveAttempt {
+        /// Which.
+        number: AttemptNo,
+        /// The state it must be in.
+        from: AttemptState,
+        /// The state it goes to.
+        to: AttemptState,
+        /// Why, for people.
+        reason: Option<String>,
+        /// The event, where the move is worth one.
+        event: Option<NewEvent>,
+    },
+    /// Answers a push that will not be passed on.
+    RefusePush {
+        /// The fact.
+        fact: i64,
+        /// Why, as the agent sees it.
+        reason: String,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Closes a run's finishing chain.
+    FinalizeRun {
+        /// The row version it was planned on.
+        version: i64,
+        /// The trigger that is settled with it.
+        trigger: TriggerIdentity,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Keeps an environment for debugging.
+    RetainEnvironment {
+        /// The event.
+        event: NewEvent,
+    },
+    /// Notes that an environment is gone from the cluster.
+    NoteEnvironmentGone {
+        /// The event.
+        event: NewEvent,
+    },
+    /// Notes an unexplained namespace, to be looked at again after the grace time.
+    NoteOrphan {
+        /// The namespace.
+        namespace: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Applies a run's namespace and the objects in it.
+    ApplyEnvironment {
+        /// The builders' input.
+        environment: Box<RunEnvironment>,
+        /// Its hash.
+        input_hash: String,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Applies an attempt's Secret and Job.
+    ApplyAttempt {
+        /// Which.
+        number: AttemptNo,
+        /// The builders' input.
+        spec: Box<AttemptSpec>,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Deletes an object under its uid.
+    DeleteObject {
+        /// The object.
+        target: DeleteTarget,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Deletes a run's namespace under its uid.
+    DeleteNamespace {
+        /// The namespace.
+        target: DeleteTarget,
+        /// Whether a run's environment row goes along.
+        orphan: bool,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Passes a push on to the forge.
+    PushBranch {
+        /// The fact.
+        fact: i64,
+        /// The repository's name.
+        repository: RepositoryName,
+        /// What is pushed.
+        push: PushFact,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Opens a pull request.
+    OpenPullRequest {
+        /// What is written.
+        content: PullRequestContent,
+        /// The repository and work item.
+        subject: Subject,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Edits a pull request of ours.
+    EditPullRequest {
+        /// Which.
+        number: IssueNumber,
+        /// What is written.
+        content: PullRequestContent,
+        /// The repository and work item.
+        subject: Subject,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Writes a comment, or edits ours in place.
+    UpsertComment {
+        /// What is written.
+        content: CommentContent,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Puts labels on.
+    AddLabels {
+        /// On what.
+        subject: Subject,
+        /// The repository's name.
+        repository: RepositoryName,
+        /// Which.
+        labels: Vec<LabelName>,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Takes a label off.
+    RemoveLabel {
+        /// From what.
+        subject: Subject,
+        /// The repository's name.
+        repository: RepositoryName,
+        /// Which.
+        label: LabelName,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Defines a label of the catalogue in a repository.
+    EnsureLabel {
+        /// The repository.
+        repository_id: crate::domain::ids::RepositoryId,
+        /// The repository's name.
+        repository: RepositoryName,
+        /// The label.
+        label: LabelRecord,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Sets the repository variable that names the owning installation.
+    SetOwnerVariable {
+        /// The repository.
+        repository_id: crate::domain::ids::RepositoryId,
+        /// The repository's name.
+        repository: RepositoryName,
+        /// The event.
+        event: NewEvent,
+    },
+}
+
+impl ActionKind {
+    /// When it is performed.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::RecordTrigger { .. }
+            | Self::DecideTrigger { .. }
+            | Self::SettleTrigger { .. }
+            | Self::EnqueueRun { .. }
+            | Self::LaunchRun { .. }
+            | Self::MoveRun { .. }
+            | Self::UpdateRun { .. }
+            | Self::StartAttempt { .. }
+            | Self::MoveAttempt { .. }
+            | Self::RefusePush { .. }
+            | Self::FinalizeRun { .. }
+            | Self::RetainEnvironment { .. }
+            | Self::NoteEnvironmentGone { .. }
+            | Self::NoteOrphan { .. } => Phase::Record,
+            Self::DeleteObject { .. } => Phase::Stop,
+            Self::ApplyEnvironment { .. } | Self::ApplyAttempt { .. } => Phase::Build,
+            Self::PushBranch { .. }
+            | Self::OpenPullRequest { .. }
+            | Self::EditPullRequest { .. }
+            | Self::UpsertComment { .. }
+            | Self::AddLabels { .. }
+            | Self::RemoveLabel { .. }
+            | Self::EnsureLabel { .. }
+            | Self::SetOwnerVariable { .. } => Phase::Publish,
+            Self::DeleteNamespace { .. } => Phase::Clean,
+        }
+    }
+
+    /// Whether it changes only rows.
+    pub fn is_record(&self) -> bool {
+        self.phase() == Phase::Record
+    }
+
+    /// Its name.
+    pub fn name(&self) -> ActionName {
+        self.into()
+    }
+}

@@ -1,0 +1,400 @@
+//! Attempts: one pod's try at the work. An attempt ends by its result or by its pod's end;
+//! without a result the next one starts after a pause, up to the policy's number.
+
+use chrono::Duration;
+use serde_json::json;
+
+use super::{
+    action::{ActionKind, RunChange},
+    builder::PlanBuilder,
+    environment::{self, SERVICE_ACCOUNT},
+    event,
+    index::Index,
+    moves::{move_run, report_quiet, stop_run, update_run},
+    stop::delete_jobs,
+};
+use crate::{
+    cluster::{
+        manifests::{AttemptSpec, Resources},
+        snapshot::{JobOutcome, PodPhase, RunRows},
+    },
+    domain::{
+        event::EventKind,
+        fact::Fact,
+        ids::{AttemptNo, RunId},
+        report::ReportState,
+        run::{Attempt, AttemptState, FrozenRun, Outcome, Run, RunState},
+    },
+};
+
+/// Pod waiting reasons that do not mend themselves.
+const FATAL_WAITS: [&str; 7] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "CrashLoopBackOff",
+];
+
+/// Seconds that the runner has to save its session when its pod is stopped.
+const TERMINATION_GRACE_SECONDS: u32 = 30;
+
+/// The ledger key of an attempt's objects.
+pub(super) fn apply_key(run: &RunId, number: AttemptNo) -> String {
+    format!("run/{run}/attempt/{number}")
+}
+
+/// Moves on the attempts of every run that works or is about to.
+pub(super) fn step_attempts(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    for run in index.runs.values().filter(|run| run.state.takes_facts()) {
+        let Some(frozen) = &run.frozen else { continue };
+        if plan.touches(&run.id) {
+            continue;
+        }
+        match index.attempt(&run.id) {
+            None => start(index, plan, run, AttemptNo(1)),
+            Some(attempt) => step_attempt(index, plan, run, frozen, attempt),
+        }
+    }
+}
+
+fn step_attempt(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    frozen: &FrozenRun,
+    attempt: &Attempt,
+) {
+    if accept_result(index, plan, run) {
+        return;
+    }
+    match attempt.state {
+        AttemptState::Reported => {}
+        AttemptState::Lost => after_loss(index, plan, run, frozen, attempt),
+        AttemptState::Starting | AttemptState::Running => {
+            watch(index, plan, run, frozen, attempt);
+        }
+    }
+}
+
+/// Takes over the first result that an attempt handed in; after it no attempt starts.
+fn accept_result(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> bool {
+    if run.result.is_some() {
+        return true;
+    }
+    let Some((fact, number)) = index.result_fact(&run.id) else {
+        return false;
+    };
+    let Fact::Result(result) = &fact.what else {
+        return false;
+    };
+    let open = index.attempts.get(&run.id).into_iter().flatten().find(|a| {
+        a.number == number && matches!(a.state, AttemptState::Starting | AttemptState::Running)
+    });
+    if let Some(attempt) = open {
+        move_attempt(
+            plan,
+            run,
+            attempt,
+            AttemptState::Reported,
+            Some("it handed in its result"),
+        );
+    }
+    if run.state == RunState::Preparing {
+        begin_work(plan, run);
+        return true;
+    }
+    let change = RunChange {
+        result: Some(result.clone()),
+        ..RunChange::default()
+    };
+    update_run(plan, run, "result", change);
+    plan.report_run(run, ReportState::Acting, "takes over its result");
+    true
+}
+
+fn watch(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    frozen: &FrozenRun,
+    attempt: &Attempt,
+) {
+    let Some(rows) = index.in_cluster(&run.id) else {
+        report_quiet(plan, run, ReportState::Unknown, index.cluster_unknown());
+        return;
+    };
+    let spoke = attempt.heartbeat_at.is_some();
+    let of_attempt = |owner: Option<u32>| owner == u32::try_from(attempt.number.0).ok();
+    let pod = rows.pods.iter().find(|pod| of_attempt(pod.owner.attempt));
+    let job = rows.jobs.iter().find(|job| of_attempt(job.owner.attempt));
+    let works = spoke || pod.is_some_and(|pod| pod.phase == PodPhase::Running);
+    if works && attempt.state == AttemptState::Starting {
+        move_attempt(plan, run, attempt, AttemptState::Running, None);
+    }
+    if works && run.state == RunState::Preparing {
+        begin_work(plan, run);
+        return;
+    }
+    if let Some(reason) = loss(index, attempt, rows) {
+        move_attempt(plan, run, attempt, AttemptState::Lost, Some(&reason));
+        plan.report_run(
+            run,
+            ReportState::Acting,
+            format!("attempt {} is lost: {reason}", attempt.number),
+        );
+        return;
+    }
+    if job.is_none() && pod.is_none() {
+        apply(index, plan, run, frozen, attempt);
+        return;
+    }
+    let line = if works {
+        format!("attempt {} is at work", attempt.number)
+    } else {
+        let why = pod
+            .and_then(|pod| pod.waiting_reason.as_deref())
+            .unwrap_or("not started yet");
+        format!("attempt {} waits for its pod: {why}", attempt.number)
+    };
+    report_quiet(plan, run, ReportState::Running, line);
+}
+
+/// Why an attempt counts as lost, if it does: its pod ended or vanished without a result.
+fn loss(index: &Index<'_>, attempt: &Attempt, rows: &RunRows<'_>) -> Option<String> {
+    let number = u32::try_from(attempt.number.0).ok();
+    let pod = rows.pods.iter().find(|pod| pod.owner.attempt == number);
+    let job = rows.jobs.iter().find(|job| job.owner.attempt == number);
+    if let Some(pod) = pod {
+        if pod.has_ended() {
+            let code = pod.terminated.as_ref().map(|end| end.exit_code);
+            let reason = pod
+                .reason
+                .clone()
+                .or_else(|| pod.terminated.as_ref().and_then(|end| end.reason.clone()))
+                .unwrap_or_else(|| "no result".to_owned());
+            let code = code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+            return Some(format!("its pod ended with exit code {code} ({reason})"));
+        }
+        let waiting = pod
+            .waiting_reason
+            .as_deref()
+            .filter(|reason| FATAL_WAITS.contains(reason));
+        let grace = Duration::seconds(index.settings().start_grace_seconds);
+        if let Some(reason) = waiting.filter(|_| attempt.created_at + grace <= index.now()) {
+            return Some(format!("its pod does not start: {reason}"));
+        }
+        let node = Duration::seconds(index.settings().node_grace_seconds);
+        let unreachable = pod
+            .node_unreachable_since
+            .filter(|since| *since + node <= index.now());
+        return unreachable.map(|_| "its node is unreachable".to_owned());
+    }
+    if let Some(job) = job {
+        return match &job.outcome {
+            JobOutcome::Failed { reason } => Some(format!(
+                "its job failed ({})",
+                reason.as_deref().unwrap_or("no reason")
+            )),
+            JobOutcome::Complete => Some("its job ended without a result".to_owned()),
+            JobOutcome::Open => None,
+        };
+    }
+    let applied = attempt.job_uid.is_some();
+    let hidden = index.may_be_hidden(&apply_key(&attempt.run, attempt.number));
+    (applied && !hidden).then(|| "its job is gone".to_owned())
+}
+
+fn after_loss(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    frozen: &FrozenRun,
+    attempt: &Attempt,
+) {
+    if attempt.number.0 >= frozen.max_attempts {
+        let reason = attempt
+            .reason
+            .clone()
+            .unwrap_or_else(|| "no result".to_owned());
+        stop_run(
+            plan,
+            run,
+            Outcome::Failed,
+            format!(
+                "attempt {} of {}: {reason}",
+                attempt.number, frozen.max_attempts
+            ),
+        );
+        return;
+    }
+    if let Some(rows) = index.in_cluster(&run.id) {
+        delete_jobs(plan, run, rows);
+        if !rows.jobs.is_empty() || !rows.pods.is_empty() {
+            report_quiet(
+                plan,
+                run,
+                ReportState::Waiting,
+                "waits until the lost attempt is gone from the cluster",
+            );
+            return;
+        }
+    } else {
+        report_quiet(plan, run, ReportState::Unknown, index.cluster_unknown());
+        return;
+    }
+    let doubled = u32::try_from(attempt.number.0 - 1).unwrap_or(0).min(6);
+    let pause = Duration::seconds(index.settings().attempt_backoff_seconds << doubled);
+    let due = attempt.ended_at.unwrap_or(attempt.created_at) + pause;
+    if due > index.now() {
+        let at = due.format("%Y-%m-%dT%H:%M:%SZ");
+        report_quiet(
+            plan,
+            run,
+            ReportState::Retrying,
+            format!("its next attempt starts at {at}"),
+        );
+        return;
+    }
+    start(index, plan, run, AttemptNo(attempt.number.0 + 1));
+}
+
+fn start(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, number: AttemptNo) {
+    let attempt = Attempt {
+        run: run.id,
+        number,
+        state: AttemptState::Starting,
+        key_version: index.settings().token_key_version,
+        job_uid: None,
+        reason: None,
+        created_at: index.now(),
+        started_at: None,
+        ended_at: None,
+        heartbeat_at: None,
+    };
+    let found = plan.ensure(
+        format!("run/{}/attempt/{number}/start", run.id),
+        Some(run.id),
+        ActionKind::StartAttempt {
+            event: event::of_run(run, EventKind::AttemptStarted, json!({ "attempt": number })),
+            attempt,
+        },
+    );
+    plan.report_effect(run, found, &format!("starts attempt {number}"));
+}
+
+fn begin_work(plan: &mut PlanBuilder<'_>, run: &Run) {
+    let timeout_seconds = run.frozen.as_ref().map(|frozen| frozen.timeout_seconds);
+    let change = RunChange {
+        timeout_seconds,
+        ..RunChange::default()
+    };
+    move_run(plan, run, RunState::Running, change, EventKind::RunStarted);
+}
+
+fn move_attempt(
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    attempt: &Attempt,
+    to: AttemptState,
+    reason: Option<&str>,
+) {
+    let ended = matches!(to, AttemptState::Lost | AttemptState::Reported);
+    let payload = json!({ "attempt": attempt.number, "state": to, "reason": reason });
+    plan.ensure(
+        format!("run/{}/attempt/{}/{to}", run.id, attempt.number),
+        Some(run.id),
+        ActionKind::MoveAttempt {
+            number: attempt.number,
+            from: attempt.state,
+            to,
+            reason: reason.map(str::to_owned),
+            event: ended.then(|| event::of_run(run, EventKind::AttemptEnded, payload)),
+        },
+    );
+}
+
+fn apply(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    frozen: &FrozenRun,
+    attempt: &Attempt,
+) {
+    if !environment::is_ready(index, run, frozen) {
+        report_quiet(
+            plan,
+            run,
+            ReportState::Waiting,
+            "waits until its namespace is ready",
+        );
+        return;
+    }
+    let key = apply_key(&run.id, attempt.number);
+    if attempt.job_uid.is_some()
+        || index
+            .effect(&key)
+            .is_some_and(|effect| effect.done_at.is_some())
+    {
+        report_quiet(
+            plan,
+            run,
+            ReportState::Waiting,
+            "its job is applied; the cluster does not show it yet",
+        );
+        return;
+    }
+    let found = plan.ensure(
+        key,
+        Some(run.id),
+        ActionKind::ApplyAttempt {
+            number: attempt.number,
+            spec: Box::new(spec(index, run, frozen, attempt)),
+            event: event::of_run(
+                run,
+                EventKind::ObjectApplied,
+                json!({ "attempt": attempt.number }),
+            ),
+        },
+    );
+    plan.report_effect(
+        run,
+        found,
+        &format!("makes the job of attempt {}", attempt.number),
+    );
+}
+
+fn spec(index: &Index<'_>, run: &Run, frozen: &FrozenRun, attempt: &Attempt) -> AttemptSpec {
+    let settings = index.settings();
+    let deadline = frozen.timeout_seconds + settings.longest_wait_seconds;
+    AttemptSpec {
+        identity: environment::identity(index, run, frozen),
+        namespace: frozen.namespace.clone(),
+        attempt: u32::try_from(attempt.number.0).unwrap_or(1),
+        service_account: SERVICE_ACCOUNT.to_owned(),
+        mount_api_token: environment::role(index, frozen).is_some(),
+        image: frozen.image.clone(),
+        image_pull_policy: settings.image_pull_policy,
+        command: settings.runner_command.clone(),
+        run_url: settings.run_url.clone(),
+        token_key_version: u32::try_from(attempt.key_version).unwrap_or(1),
+        ca_bundle: settings.ca_bundle.clone(),
+        active_deadline_seconds: u64::try_from(deadline).unwrap_or(1),
+        termination_grace_seconds: TERMINATION_GRACE_SECONDS,
+        requests: resources(&frozen.requests, &Resources::new("250m", "512Mi", "1Gi")),
+        limits: resources(&frozen.limits, &Resources::new("2", "4Gi", "8Gi")),
+        runtime_class: frozen.runtime_class.clone(),
+        extra_env: std::collections::BTreeMap::new(),
+    }
+}
+
+fn resources(given: &std::collections::BTreeMap<String, String>, default: &Resources) -> Resources {
+    let pick = |name: &str, default: &String| given.get(name).unwrap_or(default).clone();
+    Resources {
+        cpu: pick("cpu", &default.cpu),
+        memory: pick("memory", &default.memory),
+        ephemeral_storage: pick("ephemeral-storage", &default.ephemeral_storage),
+    }
+}

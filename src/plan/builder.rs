@@ -1,0 +1,257 @@
+//! The plan being made: idempotent `ensure`, backoff, and the finished value.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    action::{Action, ActionKind},
+    index::Index,
+    input::{PlanInput, Scope},
+};
+use crate::domain::{
+    Timestamp,
+    effect::EffectKey,
+    ids::{RepositoryId, RepositoryName, Revision, RunId, Subject},
+    report::{ReportLine, ReportState},
+};
+
+/// A finished plan: an immutable value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What it is about.
+    pub scope: Scope,
+    /// The config revision it was made under.
+    pub revision: Option<Revision>,
+    /// What is to be done, by phase and key.
+    pub actions: Vec<Action>,
+    /// One line for every candidate, by candidate.
+    pub report: Vec<ReportLine>,
+}
+
+impl Plan {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.actions.is_empty()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for action in &self.actions {
+            writeln!(
+                f,
+                "{:<8} {:<20} {}",
+                action.phase(),
+                action.kind.name(),
+                action.key
+            )?;
+        }
+        for line in &self.report {
+            writeln!(f, "{:<10} {}: {}", line.state, line.candidate, line.reason)?;
+        }
+        Ok(())
+    }
+}
+
+/// What `ensure` found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ensure {
+    /// The action is in the plan.
+    Added,
+    /// It waits for its own backoff; the time is in the report.
+    Backoff(Timestamp),
+    /// Exactly this was done before.
+    NotNeeded,
+}
+
+/// Collects actions and report lines.
+pub(super) struct PlanBuilder<'a> {
+    input: &'a PlanInput,
+    effects: BTreeMap<&'a EffectKey, &'a crate::domain::effect::Effect>,
+    actions: BTreeMap<EffectKey, Action>,
+    report: BTreeMap<String, ReportLine>,
+    touched: std::collections::BTreeSet<RunId>,
+}
+
+impl<'a> PlanBuilder<'a> {
+    pub(super) fn new(input: &'a PlanInput, index: &Index<'a>) -> Self {
+        Self {
+            input,
+            effects: index.effects.clone(),
+            actions: BTreeMap::new(),
+            report: BTreeMap::new(),
+            touched: std::collections::BTreeSet::new(),
+        }
+    }
+
+    /// Plans an action unless its key waits for its backoff.
+    pub(super) fn ensure(
+        &mut self,
+        key: impl Into<String>,
+        run: Option<RunId>,
+        kind: ActionKind,
+    ) -> Ensure {
+        let key = EffectKey(key.into());
+        let now = self.input.now;
+        if let Some(at) = self
+            .effects
+            .get(&key)
+            .and_then(|effect| effect.retry_at(now))
+        {
+            return Ensure::Backoff(at);
+        }
+        if let Some(run) = run.filter(|_| changes_run(&kind)) {
+            self.touched.insert(run);
+        }
+        self.actions.insert(key.clone(), Action { key, run, kind });
+        Ensure::Added
+    }
+
+    /// Plans a one-time effect: not again once exactly this content is done.
+    pub(super) fn ensure_once(
+        &mut self,
+        key: impl Into<String>,
+        run: Option<RunId>,
+        kind: ActionKind,
+    ) -> Ensure {
+        let action = Action {
+            key: EffectKey(key.into()),
+            run,
+            kind,
+        };
+        let effect = self.effects.get(&action.key);
+        if effect.is_some_and(|effect| effect.is_done(&action.content_hash())) {
+            return Ensure::NotNeeded;
+        }
+        self.ensure(action.key.0, run, action.kind)
+    }
+
+    /// Plans an effect that is done once and for all under its key, whatever its content.
+    pub(super) fn ensure_ever(
+        &mut self,
+        key: impl Into<String>,
+        run: Option<RunId>,
+        kind: ActionKind,
+    ) -> Ensure {
+        let key = EffectKey(key.into());
+        if self
+            .effects
+            .get(&key)
+            .is_some_and(|effect| effect.done_at.is_some())
+        {
+            return Ensure::NotNeeded;
+        }
+        self.ensure(key.0, run, kind)
+    }
+
+    /// Whether an action of this plan already changes the run's row.
+    pub(super) fn touches(&self, run: &RunId) -> bool {
+        self.touched.contains(run)
+    }
+
+    /// Whether anything is planned for a run.
+    pub(super) fn acts_on(&self, run: &RunId) -> bool {
+        self.actions
+            .values()
+            .any(|action| action.run.as_ref() == Some(run))
+    }
+
+    /// A bound repository's present name.
+    pub(super) fn repository_name(&self, id: RepositoryId) -> Option<RepositoryName> {
+        let mut rows = self.input.rows.repositories.iter();
+        rows.find(|row| row.id() == id)
+            .map(|row| row.record.name.clone())
+    }
+
+    /// Writes a candidate's line; a later step's word replaces an earlier one's.
+    pub(super) fn report(&mut self, line: ReportLine) {
+        self.report.insert(line.candidate.clone(), line);
+    }
+
+    /// Writes a run's line.
+    pub(super) fn report_run(
+        &mut self,
+        run: &crate::domain::run::Run,
+        state: ReportState,
+        reason: impl Into<String>,
+    ) {
+        self.report(ReportLine {
+            candidate: format!("run/{}", run.id),
+            project: Some(run.project.clone()),
+            subject: Some(run.subject()),
+            run: Some(run.id),
+            state,
+            reason: reason.into(),
+        });
+    }
+
+    /// Writes a line for what `ensure` found: acting, or when it is tried again.
+    pub(super) fn report_effect(
+        &mut self,
+        run: &crate::domain::run::Run,
+        found: Ensure,
+        doing: &str,
+    ) {
+        match found {
+            Ensure::Added => self.report_run(run, ReportState::Acting, doing),
+            Ensure::Backoff(at) => self.report_run(
+                run,
+                ReportState::Retrying,
+                format!(
+                    "{doing}: failed before, retried at {}",
+                    at.format("%Y-%m-%dT%H:%M:%SZ")
+                ),
+            ),
+            Ensure::NotNeeded => {}
+        }
+    }
+
+    /// Writes a line of any other candidate.
+    pub(super) fn report_other(
+        &mut self,
+        candidate: impl Into<String>,
+        subject: Option<Subject>,
+        state: ReportState,
+        reason: impl Into<String>,
+    ) {
+        let project = match &self.input.scope {
+            Scope::Project { project } => Some(project.clone()),
+            Scope::Orphans => None,
+        };
+        self.report(ReportLine {
+            candidate: candidate.into(),
+            project,
+            subject,
+            run: None,
+            state,
+            reason: reason.into(),
+        });
+    }
+
+    /// Orders everything.
+    pub(super) fn finish(self) -> Plan {
+        let mut actions: Vec<_> = self.actions.into_values().collect();
+        actions.sort_by(|a, b| (a.phase(), &a.key).cmp(&(b.phase(), &b.key)));
+        Plan {
+            scope: self.input.scope.clone(),
+            revision: self
+                .input
+                .desired
+                .as_ref()
+                .and_then(|desired| desired.revision),
+            actions,
+            report: self.report.into_values().collect(),
+        }
+    }
+}
+
+fn changes_run(kind: &ActionKind) -> bool {
+    matches!(
+        kind,
+        ActionKind::LaunchRun { .. }
+            | ActionKind::MoveRun { .. }
+            | ActionKind::UpdateRun { .. }
+            | ActionKind::FinalizeRun { .. }
+    )
+}

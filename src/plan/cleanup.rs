@@ -1,0 +1,208 @@
+//! Cleanup: a run's environment goes once the run has ended, unless it is kept for debugging.
+//!
+//! Deleting a namespace needs a terminal run, its pods gone (known), and either
+//! the debug label known to be absent or the retention ceiling passed.
+
+use chrono::Duration;
+use serde_json::json;
+
+use super::{action::ActionKind, builder::PlanBuilder, event, index::Index};
+use crate::{
+    cluster::{
+        DeleteTarget, ObjectRef, Propagation,
+        snapshot::{NamespacePhase, NamespaceRow},
+    },
+    desired::model::LabelMeaning,
+    domain::{
+        event::EventKind,
+        report::{ReportLine, ReportState},
+        run::{Environment, EnvironmentState, Run},
+    },
+};
+
+/// Looks at every environment whose run has ended.
+pub(super) fn step_cleanup(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    for (id, environment) in &index.environments {
+        let Some(run) = index.runs.get(id) else {
+            continue;
+        };
+        if run.state.is_terminal() && environment.state != EnvironmentState::Gone {
+            step_environment(index, plan, run, environment);
+        }
+    }
+}
+
+fn step_environment(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    environment: &Environment,
+) {
+    let Some(rows) = index.in_cluster(&run.id) else {
+        report(plan, run, ReportState::Unknown, index.cluster_unknown());
+        return;
+    };
+    let namespace = rows
+        .namespaces
+        .iter()
+        .copied()
+        .find(|row| row.name == environment.namespace);
+    let Some(namespace) = namespace else {
+        if index.may_be_hidden(&super::environment::environment_key(run)) {
+            report(
+                plan,
+                run,
+                ReportState::Waiting,
+                "waits until the cluster shows its namespace",
+            );
+        } else {
+            note_gone(plan, run, environment);
+        }
+        return;
+    };
+    if namespace.phase == NamespacePhase::Terminating {
+        going(index, plan, run, environment);
+        return;
+    }
+    if !rows.pods.is_empty() {
+        report(plan, run, ReportState::Waiting, "its pods are still there");
+        return;
+    }
+    match kept(index, run, environment) {
+        Keep::Unknown(reason) => report(plan, run, ReportState::Unknown, reason),
+        Keep::Yes => retain(plan, run, environment),
+        Keep::No => delete(plan, run, namespace),
+    }
+}
+
+enum Keep {
+    Yes,
+    No,
+    Unknown(String),
+}
+
+fn kept(index: &Index<'_>, run: &Run, environment: &Environment) -> Keep {
+    let Some(desired) = index.desired() else {
+        return Keep::Unknown("no config is accepted yet".to_owned());
+    };
+    let ceiling = desired.platform.retention.debug_namespaces.as_secs();
+    let ceiling = Duration::seconds(i64::try_from(ceiling).unwrap_or(i64::MAX / 2_000));
+    if environment
+        .retained_at
+        .is_some_and(|at| at + ceiling <= index.now())
+    {
+        return Keep::No;
+    }
+    if !index.repositories.contains_key(&run.repository) {
+        return Keep::No;
+    }
+    if let Err(reason) = index.repository(run.repository) {
+        return Keep::Unknown(reason);
+    }
+    let is_debug = |subject| {
+        let issue = index.issues.get(&subject)?;
+        Some(issue.labels.iter().any(|label| {
+            desired.label_in(&run.project, label.as_str()) == Some(LabelMeaning::Debug)
+        }))
+    };
+    match (is_debug(run.subject()), is_debug(run.work_subject())) {
+        (None, None) => Keep::Unknown("the issue's labels are not read".to_owned()),
+        (subject, work_item) if subject == Some(true) || work_item == Some(true) => Keep::Yes,
+        _ => Keep::No,
+    }
+}
+
+fn retain(plan: &mut PlanBuilder<'_>, run: &Run, environment: &Environment) {
+    report(
+        plan,
+        run,
+        ReportState::Waiting,
+        "kept: the debug label is on the issue",
+    );
+    if environment.state == EnvironmentState::Active {
+        plan.ensure(
+            format!("run/{}/environment/retain", run.id),
+            Some(run.id),
+            ActionKind::RetainEnvironment {
+                event: event::of_run(
+                    run,
+                    EventKind::NamespaceRetained,
+                    json!({
+                        "namespace": environment.namespace,
+                        "reason": "debug_label_present",
+                        "cleanup": format!("kubectl delete namespace {}", environment.namespace),
+                    }),
+                ),
+            },
+        );
+    }
+}
+
+fn delete(plan: &mut PlanBuilder<'_>, run: &Run, namespace: &NamespaceRow) {
+    report(plan, run, ReportState::Acting, "its namespace is deleted");
+    plan.ensure(
+        format!("run/{}/environment/delete/{}", run.id, namespace.uid),
+        Some(run.id),
+        ActionKind::DeleteNamespace {
+            target: DeleteTarget {
+                object: ObjectRef::namespace(&namespace.name),
+                uid: namespace.uid.clone(),
+                propagation: Propagation::Background,
+            },
+            orphan: false,
+            event: event::of_run(
+                run,
+                EventKind::ObjectDeleted,
+                json!({ "kind": "Namespace", "name": namespace.name }),
+            ),
+        },
+    );
+}
+
+fn going(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, environment: &Environment) {
+    let limit = Duration::seconds(index.settings().stuck_namespace_seconds);
+    let stuck = environment
+        .deleting_at
+        .is_some_and(|at| at + limit <= index.now());
+    if stuck {
+        report(
+            plan,
+            run,
+            ReportState::Stalled,
+            "its namespace is stuck in Terminating: see its finalizers",
+        );
+    } else {
+        report(
+            plan,
+            run,
+            ReportState::Running,
+            "its namespace is going away",
+        );
+    }
+}
+
+fn note_gone(plan: &mut PlanBuilder<'_>, run: &Run, environment: &Environment) {
+    report(plan, run, ReportState::Acting, "its namespace is gone");
+    plan.ensure(
+        format!("run/{}/environment/gone", run.id),
+        Some(run.id),
+        ActionKind::NoteEnvironmentGone {
+            event: event::of_run(
+                run,
+                EventKind::NamespaceCleaned,
+                json!({ "namespace": environment.namespace }),
+            ),
+        },
+    );
+}
+
+fn report(plan: &mut PlanBuilder<'_>, run: &Run, state: ReportState, reason: impl Into<String>) {
+    plan.report(ReportLine {
+        candidate: format!("environment/{}", run.id),
+        project: Some(run.project.clone()),
+        subject: Some(run.subject()),
+        run: Some(run.id),
+        state,
+        reason: reason.into(),
+    });
+}

@@ -1,0 +1,326 @@
+//! Comments and pull request texts: what people read, rendered from rows.
+//!
+//! A comment is an upsert under its key: it is planned again when its text
+//! differs, and never while the run is in motion, so that a run that goes
+//! through in seconds is not commented on at every step.
+
+use serde_json::json;
+
+use super::{
+    action::{ActionKind, CommentContent},
+    builder::{Ensure, PlanBuilder},
+    disposition::conflict_on,
+    event,
+    index::Index,
+    sighting::withdrawn_by,
+};
+use crate::domain::{
+    event::{EventActor, EventKind, NewEvent},
+    fact::ResultRecord,
+    forge::SubjectState,
+    ids::{IssueNumber, Locale, RepositoryId, Subject},
+    marker::comment_marker,
+    messages::{
+        self, ConflictComment, Phase, PullRequestBody, RefusalComment, StatusComment, StopCause,
+        TimelineEntry, TimelineStep,
+    },
+    run::{FrozenRun, Outcome, Run, RunState},
+    trigger::{Disposition, Trigger, TriggerKind, WithdrawnBy},
+};
+
+/// Whether a one-time answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commented {
+    /// Not yet.
+    Open,
+    /// It is, or there is none to write.
+    Done,
+}
+
+/// Keeps the status comments of runs at rest, and the conflict comments.
+pub(super) fn step_comments(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    for run in index.runs.values() {
+        let at_rest = matches!(
+            run.state,
+            RunState::Pending
+                | RunState::Running
+                | RunState::WaitingMcp
+                | RunState::WaitingOwnerReview
+        );
+        let readable = index.repository(run.repository).is_ok();
+        if at_rest && readable && !plan.acts_on(&run.id) {
+            status(index, plan, run);
+        }
+    }
+    step_conflicts(index, plan);
+}
+
+/// The status comment of a run.
+pub(super) fn status(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
+    let body = messages::status_comment(
+        &status_text(index, run),
+        &locale(index, run.frozen.as_ref()),
+    );
+    let key = messages::status_comment_key(&run.id);
+    let event = event::of_run(
+        run,
+        EventKind::CommentUpserted,
+        json!({ "state": run.state }),
+    );
+    upsert(
+        index,
+        plan,
+        Upsert {
+            key: &key,
+            run: Some(run),
+            subject: run.subject(),
+            body,
+            event,
+        },
+    )
+}
+
+fn status_text(index: &Index<'_>, run: &Run) -> StatusComment {
+    let frozen = run.frozen.as_ref();
+    let revise = TriggerKind {
+        stage: run.kind.stage.clone(),
+        revise: true,
+    };
+    let revise_label = index
+        .desired()
+        .and_then(|desired| desired.labels.trigger_for(&revise))
+        .map(|label| label.name.clone());
+    StatusComment {
+        run: run.id,
+        label: run.label.clone(),
+        revise_label,
+        agent: frozen.map(|frozen| frozen.agent.clone()),
+        model: frozen.and_then(|frozen| frozen.model.clone()),
+        reasoning: frozen.and_then(|frozen| frozen.reasoning.clone()),
+        branch: run.branch.clone(),
+        pull_request: run.pull_request,
+        phase: phase(index, run),
+        timeline: timeline(run),
+    }
+}
+
+fn phase(index: &Index<'_>, run: &Run) -> Phase {
+    let reason = || run.reason.clone().unwrap_or_default();
+    match run.state {
+        RunState::Pending => match &run.held {
+            Some(reason) => Phase::Held {
+                reason: reason.clone(),
+            },
+            None => Phase::Queued,
+        },
+        RunState::Preparing => Phase::Starting,
+        RunState::Running => Phase::Running,
+        RunState::WaitingMcp | RunState::WaitingOwnerReview => Phase::Waiting,
+        RunState::Stopping => Phase::Stopping {
+            cause: (run.outcome == Some(Outcome::Cancelled)).then(|| cause(index, run)),
+        },
+        RunState::Succeeded => Phase::Succeeded {
+            summary: run.result.as_ref().map(|result| result.summary.clone()),
+        },
+        RunState::Failed => Phase::Failed { reason: reason() },
+        RunState::TimedOut => Phase::TimedOut,
+        RunState::Cancelled => Phase::Cancelled {
+            cause: cause(index, run),
+        },
+        RunState::Rejected => Phase::Rejected { reason: reason() },
+    }
+}
+
+fn cause(index: &Index<'_>, run: &Run) -> StopCause {
+    let trigger = index.triggers.get(&run.trigger);
+    match trigger.and_then(|trigger| withdrawn_by(index, trigger)) {
+        Some(WithdrawnBy::Unlabeled { .. }) => StopCause::LabelRemoved,
+        Some(WithdrawnBy::Closed { .. } | WithdrawnBy::Gone) => StopCause::Closed,
+        None => StopCause::Other,
+    }
+}
+
+fn timeline(run: &Run) -> Vec<TimelineEntry> {
+    let steps = [
+        (Some(run.created_at), TimelineStep::Queued),
+        (run.preparing_at, TimelineStep::Started),
+        (run.finished_at, TimelineStep::Finished),
+    ];
+    steps
+        .into_iter()
+        .filter_map(|(at, step)| at.map(|at| TimelineEntry { at, step }))
+        .collect()
+}
+
+fn locale(index: &Index<'_>, frozen: Option<&FrozenRun>) -> Locale {
+    if let Some(frozen) = frozen {
+        return frozen.locale.clone();
+    }
+    match (index.desired(), index.project_key()) {
+        (Some(desired), Some(project)) => desired.locale(project).clone(),
+        _ => Locale::from("en"),
+    }
+}
+
+/// The answer to a refused trigger.
+pub(super) fn refusal(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    trigger: &Trigger,
+) -> Commented {
+    let Disposition::Refused(reason) = &trigger.disposition else {
+        return Commented::Done;
+    };
+    let comment = RefusalComment {
+        trigger: trigger.identity.clone(),
+        label: trigger.label.clone(),
+        reason: reason.clone(),
+    };
+    let Some(body) = messages::refusal_comment(&comment, &locale(index, None)) else {
+        return Commented::Done;
+    };
+    let key = messages::refusal_comment_key(&trigger.identity);
+    let event = event::of_trigger(
+        trigger,
+        EventKind::CommentUpserted,
+        EventActor::System,
+        "answered a refused trigger",
+    );
+    let upserted = Upsert {
+        key: &key,
+        run: None,
+        subject: trigger.subject(),
+        body,
+        event,
+    };
+    match upsert(index, plan, upserted) {
+        Ensure::NotNeeded => Commented::Done,
+        Ensure::Added | Ensure::Backoff(_) => Commented::Open,
+    }
+}
+
+/// Says which labels contradict each other, and edits that to "resolved" once they do not.
+fn step_conflicts(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    let waiting = index
+        .triggers
+        .values()
+        .filter(|trigger| matches!(trigger.disposition, Disposition::Waiting(_)))
+        .map(|trigger| Subject {
+            repository: trigger.identity.repository,
+            number: index.work_item(trigger.subject()),
+        });
+    let commented = index
+        .effects
+        .values()
+        .filter_map(|effect| conflict_subject(&effect.key.0));
+    let subjects: std::collections::BTreeSet<Subject> = waiting.chain(commented).collect();
+    for subject in subjects {
+        step_conflict(index, plan, subject);
+    }
+}
+
+fn step_conflict(index: &Index<'_>, plan: &mut PlanBuilder<'_>, subject: Subject) {
+    if index.repository(subject.repository).is_err() {
+        return;
+    }
+    let labels = conflict_on(index, subject);
+    let key = conflict_key(subject);
+    if labels.is_none()
+        && index
+            .effect(&key)
+            .is_none_or(|effect| effect.done_at.is_none())
+    {
+        return;
+    }
+    let labels = labels.unwrap_or_default();
+    let event = event::of_platform(
+        EventKind::TriggerConflict,
+        key.clone(),
+        index.project_key(),
+        Some(subject),
+        json!({ "labels": labels }),
+    );
+    let body =
+        messages::conflict_comment(&ConflictComment { subject, labels }, &locale(index, None));
+    let marker_key = messages::conflict_comment_key(&subject);
+    let content = content(index, subject, &marker_key, body);
+    if let Some(content) = content {
+        plan.ensure_once(key, None, ActionKind::UpsertComment { content, event });
+    }
+}
+
+fn conflict_key(subject: Subject) -> String {
+    format!("conflict/{}/{}", subject.repository, subject.number)
+}
+
+fn conflict_subject(key: &str) -> Option<Subject> {
+    let (repository, number) = key.strip_prefix("conflict/")?.split_once('/')?;
+    Some(Subject {
+        repository: RepositoryId(repository.parse().ok()?),
+        number: IssueNumber(number.parse().ok()?),
+    })
+}
+
+struct Upsert<'a> {
+    key: &'a str,
+    run: Option<&'a Run>,
+    subject: Subject,
+    body: String,
+    event: NewEvent,
+}
+
+fn upsert(index: &Index<'_>, plan: &mut PlanBuilder<'_>, upsert: Upsert<'_>) -> Ensure {
+    let Some(content) = content(index, upsert.subject, upsert.key, upsert.body) else {
+        return Ensure::NotNeeded;
+    };
+    plan.ensure_once(
+        format!("comment/{}", upsert.key),
+        upsert.run.map(|run| run.id),
+        ActionKind::UpsertComment {
+            content,
+            event: upsert.event,
+        },
+    )
+}
+
+/// The comment's content, unless its subject or repository is not there to carry it.
+fn content(index: &Index<'_>, subject: Subject, key: &str, body: String) -> Option<CommentContent> {
+    let gone = index
+        .issues
+        .get(&subject)
+        .is_some_and(|issue| issue.state == SubjectState::Gone);
+    let mirror = index
+        .repositories
+        .get(&subject.repository)
+        .filter(|_| !gone)?;
+    Some(CommentContent {
+        subject,
+        repository: mirror.record.name.clone(),
+        marker: comment_marker(key),
+        body,
+    })
+}
+
+/// The title of a run's pull request.
+pub(super) fn pull_request_title(run: &Run, frozen: &FrozenRun, result: &ResultRecord) -> String {
+    messages::pull_request_title(
+        result.title.as_deref(),
+        &frozen.issue_title,
+        run.work_item,
+        &frozen.locale,
+    )
+}
+
+/// The body of a run's pull request, with its mark.
+pub(super) fn pull_request_body(run: &Run, frozen: &FrozenRun, result: &ResultRecord) -> String {
+    let body = PullRequestBody {
+        run: run.id,
+        issue: run.work_item,
+        label: run.label.clone(),
+        agent: frozen.agent.clone(),
+        model: frozen.model.clone(),
+        config_sha: frozen.config_sha.clone(),
+        summary: result.summary.clone(),
+    };
+    messages::pull_request_body(&body, &frozen.locale)
+}

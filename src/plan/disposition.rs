@@ -1,0 +1,455 @@
+//! Dispositions: what becomes of each waiting trigger, and why not more.
+//!
+//! Refusals are final; everything else waits and starts by itself. Triggers of
+//! different kinds on one work item conflict; of the same kind they merge.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use super::{
+    action::ActionKind,
+    authority::{self, Verdict},
+    builder::PlanBuilder,
+    event,
+    index::Index,
+    sighting::{report, withdrawn_by},
+};
+use crate::{
+    desired::model::{Desired, LabelMeaning, StageSpec, Suspend},
+    domain::{
+        event::EventKind,
+        forge::{Issue, PullRequest, SubjectState},
+        ids::{LabelName, ProjectKey, Subject},
+        report::ReportState,
+        run::{Run, RunState},
+        trigger::{Disposition, RefusalReason, Trigger, TriggerKind, WaitReason},
+    },
+};
+
+/// A trigger's judgement in this pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// May start, as far as it alone is concerned.
+    Ready,
+    /// Waits.
+    Wait(WaitReason),
+    /// Is refused.
+    Refuse(RefusalReason),
+}
+
+/// Decides every waiting trigger, work item by work item, oldest first.
+pub(super) fn step_dispositions(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    let mut work_items: BTreeMap<Subject, Vec<&Trigger>> = BTreeMap::new();
+    for trigger in waiting(index) {
+        let number = index.work_item(trigger.subject());
+        let work_item = Subject {
+            repository: trigger.identity.repository,
+            number,
+        };
+        work_items.entry(work_item).or_default().push(trigger);
+    }
+    for (work_item, mut triggers) in work_items {
+        triggers.sort_by_key(|trigger| (trigger.occurred_at, trigger.identity.clone()));
+        decide_work_item(index, plan, work_item, &triggers);
+    }
+}
+
+fn waiting<'a>(index: &Index<'a>) -> impl Iterator<Item = &'a Trigger> {
+    index.triggers.values().copied().filter(|trigger| {
+        matches!(trigger.disposition, Disposition::Waiting(_))
+            && withdrawn_by(index, trigger).is_none()
+    })
+}
+
+fn decide_work_item(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    work_item: Subject,
+    triggers: &[&Trigger],
+) {
+    let mut ready = Vec::new();
+    for trigger in triggers.iter().copied() {
+        match judge(index, trigger) {
+            Judged::Ready => ready.push(trigger),
+            Judged::Wait(reason) => {
+                report(plan, trigger, wait_state(&reason), wait_text(&reason));
+            }
+            Judged::Refuse(reason) => refuse(plan, trigger, reason),
+        }
+    }
+    let current = index.current_run(work_item);
+    let conflict = conflicting(&ready, current);
+    if conflict.len() > 1 {
+        let labels = conflict.into_iter().collect();
+        let reason = WaitReason::Conflict { labels };
+        for trigger in ready {
+            report(plan, trigger, ReportState::Waiting, wait_text(&reason));
+        }
+        return;
+    }
+    start_first(index, plan, work_item, current, &ready);
+}
+
+/// The labels of authorised live triggers when they ask for different kinds.
+fn conflicting(ready: &[&Trigger], current: Option<&Run>) -> BTreeSet<LabelName> {
+    let pending = current.filter(|run| run.state == RunState::Pending);
+    let kinds: BTreeSet<&TriggerKind> = ready
+        .iter()
+        .map(|t| &t.kind)
+        .chain(pending.map(|run| &run.kind))
+        .collect();
+    if kinds.len() < 2 {
+        return BTreeSet::new();
+    }
+    let labels = ready.iter().filter_map(|t| t.label.clone());
+    labels
+        .chain(pending.and_then(|run| run.label.clone()))
+        .collect()
+}
+
+/// The conflict on a work item in this pass, if there is one.
+pub(super) fn conflict_on(index: &Index<'_>, work_item: Subject) -> Option<Vec<LabelName>> {
+    let ready: Vec<&Trigger> = waiting(index)
+        .filter(|trigger| {
+            let subject = trigger.subject();
+            subject.repository == work_item.repository
+                && index.work_item(subject) == work_item.number
+        })
+        .filter(|trigger| judge(index, trigger) == Judged::Ready)
+        .collect();
+    let labels = conflicting(&ready, index.current_run(work_item));
+    (labels.len() > 1).then(|| labels.into_iter().collect())
+}
+
+fn start_first(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    work_item: Subject,
+    current: Option<&Run>,
+    ready: &[&Trigger],
+) {
+    if let Some(run) = current {
+        for trigger in ready {
+            if run.state == RunState::Pending && run.kind == trigger.kind {
+                merge(plan, trigger, run);
+            } else {
+                let reason = WaitReason::BehindRun { run: run.id };
+                report(plan, trigger, ReportState::Waiting, wait_text(&reason));
+            }
+        }
+        return;
+    }
+    if let Some((first, rest)) = ready.split_first() {
+        enqueue(index, plan, work_item, first);
+        for trigger in rest {
+            report(
+                plan,
+                trigger,
+                ReportState::Waiting,
+                "joins the run of the older trigger next",
+            );
+        }
+    }
+}
+
+/// Judges one waiting trigger by itself.
+pub(super) fn judge(index: &Index<'_>, trigger: &Trigger) -> Judged {
+    let (Some(desired), Some(project_key)) = (index.desired(), index.project_key()) else {
+        return wait_config("no config is accepted yet");
+    };
+    let Some(project) = index.project() else {
+        return wait_config("the project is not in the config");
+    };
+    let place = Place {
+        desired,
+        project_key,
+    };
+    let issue = match readable(index, trigger) {
+        Ok(issue) => issue,
+        Err(why) => return Judged::Wait(WaitReason::SubjectUnknown { why }),
+    };
+    match authority::judge(index, &project.spec, trigger) {
+        Verdict::Entitled => {}
+        Verdict::Wait(reason) => return Judged::Wait(reason),
+        Verdict::Refuse(reason) => return Judged::Refuse(reason),
+    }
+    if authority::content_changed(index, &project.spec, trigger, issue) {
+        return Judged::Refuse(RefusalReason::ContentChanged);
+    }
+    judge_stage(index, trigger, issue, place)
+}
+
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    desired: &'a Desired,
+    project_key: &'a ProjectKey,
+}
+
+fn judge_stage(index: &Index<'_>, trigger: &Trigger, issue: &Issue, place: Place<'_>) -> Judged {
+    let stage_kind = &trigger.kind.stage;
+    let Some(stage) = place.desired.stage(stage_kind) else {
+        return wait_config(format!("the config knows no stage `{stage_kind}`"));
+    };
+    match place.desired.agent_for(place.project_key, stage_kind) {
+        None => return wait_config(format!("the config has no agent for stage `{stage_kind}`")),
+        Some(agent) if !agent.spec.enabled => {
+            return wait_config(format!("agent `{}` is not enabled", agent.key));
+        }
+        Some(_) => {}
+    }
+    if let Some(label) = blocked_by(place, stage, issue) {
+        return Judged::Wait(WaitReason::Blocked { label });
+    }
+    if place.desired.suspend(place.project_key) != Suspend::None {
+        return Judged::Wait(WaitReason::Suspended);
+    }
+    if trigger.kind.revise {
+        let work_item = index.work_item(trigger.subject());
+        let subject = Subject {
+            repository: trigger.identity.repository,
+            number: work_item,
+        };
+        if revised_pull(index, subject).is_none() {
+            return Judged::Refuse(RefusalReason::NoPullRequest);
+        }
+    }
+    Judged::Ready
+}
+
+/// The open pull request of ours that a revise on a work item continues.
+pub(super) fn revised_pull<'a>(index: &Index<'a>, work_item: Subject) -> Option<&'a PullRequest> {
+    index
+        .runs
+        .values()
+        .filter(|run| run.work_subject() == work_item && run.state.is_terminal())
+        .filter_map(|run| {
+            let number = run.pull_request?;
+            index
+                .pulls
+                .get(&Subject {
+                    repository: run.repository,
+                    number,
+                })
+                .copied()
+        })
+        .filter(|pull| pull.state == SubjectState::Open)
+        .max_by_key(|pull| pull.number)
+}
+
+fn readable<'a>(index: &Index<'a>, trigger: &Trigger) -> Result<&'a Issue, String> {
+    index.repository(trigger.identity.repository)?;
+    let Some(issue) = index.issues.get(&trigger.subject()).copied() else {
+        return Err("the issue is not read yet".to_owned());
+    };
+    if issue.state != SubjectState::Open {
+        return Err("the issue is not open".to_owned());
+    }
+    let deleted = index
+        .sighting(trigger)
+        .is_some_and(|sighting| sighting.ignored.is_some());
+    let there = trigger
+        .label
+        .as_ref()
+        .is_none_or(|label| issue.labels.contains(label));
+    if !there && !deleted {
+        return Err("the label is missing and no event says who took it off".to_owned());
+    }
+    Ok(issue)
+}
+
+fn blocked_by(place: Place<'_>, stage: &StageSpec, issue: &Issue) -> Option<LabelName> {
+    issue
+        .labels
+        .iter()
+        .find(
+            |label| match place.desired.label_in(place.project_key, label.as_str()) {
+                Some(LabelMeaning::State(state)) => stage.entry.without_states.contains(&state),
+                Some(LabelMeaning::Need(need)) => stage.entry.without_needs.contains(&need),
+                _ => false,
+            },
+        )
+        .cloned()
+}
+
+fn wait_config(why: impl Into<String>) -> Judged {
+    Judged::Wait(WaitReason::Config { why: why.into() })
+}
+
+fn enqueue(index: &Index<'_>, plan: &mut PlanBuilder<'_>, work_item: Subject, trigger: &Trigger) {
+    let run = new_run(index, work_item, trigger);
+    report(
+        plan,
+        trigger,
+        ReportState::Acting,
+        format!("starts run {}", run.id),
+    );
+    plan.ensure(
+        format!("run/{}/enqueue", run.id),
+        None,
+        ActionKind::EnqueueRun {
+            event: event::of_run(
+                &run,
+                EventKind::RunEnqueued,
+                json!({ "trigger": trigger.identity.to_string(), "kind": trigger.kind.to_string() }),
+            ),
+            from: trigger.disposition.clone(),
+            new: Box::new(run),
+        },
+    );
+}
+
+fn new_run(index: &Index<'_>, work_item: Subject, trigger: &Trigger) -> Run {
+    Run {
+        id: trigger.identity.run_id(&index.input.installation),
+        trigger: trigger.identity.clone(),
+        project: trigger.project.clone(),
+        repository: trigger.identity.repository,
+        number: trigger.number,
+        work_item: work_item.number,
+        kind: trigger.kind.clone(),
+        label: trigger.label.clone(),
+        actor: trigger.actor.clone(),
+        state: RunState::Pending,
+        outcome: None,
+        reason: None,
+        held: None,
+        priority: priority(index, trigger),
+        frozen: None,
+        branch: None,
+        slot: None,
+        accepted_head: None,
+        pull_request: None,
+        result: None,
+        timeout_at: None,
+        created_at: index.now(),
+        preparing_at: None,
+        started_at: None,
+        stopping_at: None,
+        finished_at: None,
+        finalized_at: None,
+        version: 0,
+    }
+}
+
+fn priority(index: &Index<'_>, trigger: &Trigger) -> i32 {
+    let (Some(desired), Some(project)) = (index.desired(), index.project_key()) else {
+        return 0;
+    };
+    let labels = index
+        .issues
+        .get(&trigger.subject())
+        .map_or(&[][..], |issue| &issue.labels);
+    let urgent = |label: &LabelName| {
+        desired.label_in(project, label.as_str()) == Some(LabelMeaning::Priority)
+    };
+    i32::from(labels.iter().any(urgent))
+}
+
+fn merge(plan: &mut PlanBuilder<'_>, trigger: &Trigger, run: &Run) {
+    let reason = format!("joined run {}", run.id);
+    report(plan, trigger, ReportState::Acting, reason.clone());
+    decide(
+        plan,
+        trigger,
+        Disposition::MergedInto { run: run.id },
+        true,
+        EventKind::TriggerMerged,
+        &reason,
+    );
+}
+
+fn refuse(plan: &mut PlanBuilder<'_>, trigger: &Trigger, reason: RefusalReason) {
+    let text = refusal_text(&reason);
+    report(plan, trigger, ReportState::Refused, text);
+    // What we answer on the issue is settled by the answer, everything else here.
+    let settled = !is_answered(&reason);
+    decide(
+        plan,
+        trigger,
+        Disposition::Refused(reason),
+        settled,
+        EventKind::TriggerRefused,
+        text,
+    );
+}
+
+fn decide(
+    plan: &mut PlanBuilder<'_>,
+    trigger: &Trigger,
+    to: Disposition,
+    settled: bool,
+    kind: EventKind,
+    reason: &str,
+) {
+    plan.ensure(
+        format!("trigger/{}/decide", trigger.identity),
+        None,
+        ActionKind::DecideTrigger {
+            identity: trigger.identity.clone(),
+            from: trigger.disposition.clone(),
+            to,
+            withdrawn_by: None,
+            settled,
+            event: event::of_trigger(trigger, kind, event::human(trigger.actor.as_ref()), reason),
+        },
+    );
+}
+
+/// Whether a refusal is answered on the issue: only where the person could have known no better.
+pub(super) fn is_answered(reason: &RefusalReason) -> bool {
+    match reason {
+        RefusalReason::ContentChanged | RefusalReason::NoPullRequest => true,
+        RefusalReason::NoRights
+        | RefusalReason::Bot
+        | RefusalReason::Historical
+        | RefusalReason::Unbound => false,
+    }
+}
+
+/// A refusal in one sentence.
+pub(super) fn refusal_text(reason: &RefusalReason) -> &'static str {
+    match reason {
+        RefusalReason::NoRights => "refused: the actor may not start runs here",
+        RefusalReason::Bot => "refused: set by a bot, an app or one of our own identities",
+        RefusalReason::ContentChanged => {
+            "refused: title or body changed after the trigger by someone who may not start runs"
+        }
+        RefusalReason::Historical => "refused: older than the repository's binding",
+        RefusalReason::NoPullRequest => "refused: there is no open pull request of ours to revise",
+        RefusalReason::Unbound => "refused: the repository is no longer in the config",
+    }
+}
+
+fn wait_state(reason: &WaitReason) -> ReportState {
+    match reason {
+        WaitReason::IdentitiesUnknown
+        | WaitReason::PermissionUnknown
+        | WaitReason::SubjectUnknown { .. }
+        | WaitReason::PullRequestUnknown => ReportState::Unknown,
+        _ => ReportState::Waiting,
+    }
+}
+
+fn wait_text(reason: &WaitReason) -> String {
+    match reason {
+        WaitReason::New => "seen".to_owned(),
+        WaitReason::IdentitiesUnknown => "waits: our own identities are not read yet".to_owned(),
+        WaitReason::PermissionUnknown => "waits: the actor's permission is not read yet".to_owned(),
+        WaitReason::SubjectUnknown { why } => format!("waits: {why}"),
+        WaitReason::Conflict { labels } => {
+            let labels: Vec<_> = labels.iter().map(LabelName::as_str).collect();
+            format!(
+                "waits: the labels {} contradict each other, keep one",
+                labels.join(" and ")
+            )
+        }
+        WaitReason::BehindRun { run } => format!("waits behind run {run} of the same work item"),
+        WaitReason::Blocked { label } => format!("waits: label `{label}` is on the issue"),
+        WaitReason::Suspended => "waits: the project or platform is suspended".to_owned(),
+        WaitReason::Config { why } => format!("waits: {why}"),
+        WaitReason::PullRequestUnknown => {
+            "waits: the pull request to revise is not read yet".to_owned()
+        }
+    }
+}

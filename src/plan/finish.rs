@@ -1,0 +1,291 @@
+//! Finishing: a chain of one-time effects after a run has ended.
+//!
+//! Comment → output labels → trigger label, removed last → finalised. After
+//! that the labels belong to people.
+
+use serde_json::json;
+
+use super::{
+    action::ActionKind,
+    builder::{Ensure, PlanBuilder},
+    comment::{self, Commented},
+    disposition::is_answered,
+    event,
+    index::Index,
+    sighting::withdrawn_by,
+};
+use crate::domain::{
+    event::EventKind,
+    ids::{LabelName, Subject},
+    report::ReportState,
+    run::{Run, RunState},
+    trigger::{Disposition, Trigger},
+};
+
+/// Finishes every run that has ended, and every refused trigger that gets an answer.
+pub(super) fn step_finish(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    for run in index.runs.values() {
+        if run.finalized_at.is_some() {
+            plan.report_run(run, ReportState::Done, format!("it has {}", run.state));
+        } else if run.state.is_terminal() {
+            finish_run(index, plan, run);
+        }
+    }
+    for trigger in index.triggers.values().filter(|trigger| !trigger.settled) {
+        finish_trigger(index, plan, trigger);
+    }
+}
+
+fn finish_run(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
+    if index.repositories.contains_key(&run.repository)
+        && let Err(reason) = index.repository(run.repository)
+    {
+        plan.report_run(
+            run,
+            ReportState::Unknown,
+            format!("ended as {}; {reason}", run.state),
+        );
+        return;
+    }
+    let reachable = index.repositories.contains_key(&run.repository);
+    let chain = [
+        comment::status as Link,
+        output_labels,
+        stale_labels,
+        trigger_label,
+    ];
+    for link in chain.into_iter().filter(|_| reachable) {
+        match link(index, plan, run) {
+            Ensure::NotNeeded => {}
+            found => {
+                plan.report_effect(run, found, &format!("finishes as {}", run.state));
+                return;
+            }
+        }
+    }
+    let found = plan.ensure(
+        format!("run/{}/finalize", run.id),
+        Some(run.id),
+        ActionKind::FinalizeRun {
+            version: run.version,
+            trigger: run.trigger.clone(),
+            event: event::of_run(run, EventKind::RunFinished, json!({ "state": run.state })),
+        },
+    );
+    plan.report_effect(run, found, &format!("is finished as {}", run.state));
+}
+
+type Link = fn(&Index<'_>, &mut PlanBuilder<'_>, &Run) -> Ensure;
+
+fn wanted_labels(run: &Run) -> Vec<LabelName> {
+    let Some(frozen) = &run.frozen else {
+        return Vec::new();
+    };
+    match run.state {
+        RunState::Succeeded => frozen.success_labels.clone(),
+        RunState::Failed | RunState::TimedOut => frozen.failure_labels.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// Issue and pull request of a run, as far as they can carry labels.
+fn labelled_subjects(run: &Run) -> Vec<Subject> {
+    let on = |number| Subject {
+        repository: run.repository,
+        number,
+    };
+    let mut subjects = vec![on(run.work_item)];
+    subjects.extend(
+        run.pull_request
+            .filter(|_| run.state == RunState::Succeeded)
+            .map(on),
+    );
+    subjects.dedup();
+    subjects
+}
+
+fn output_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
+    let labels = wanted_labels(run);
+    let Some(frozen) = run.frozen.as_ref().filter(|_| !labels.is_empty()) else {
+        return Ensure::NotNeeded;
+    };
+    let found = labelled_subjects(run).into_iter().map(|subject| {
+        if is_gone(index, subject) {
+            return Ensure::NotNeeded;
+        }
+        plan.ensure_ever(
+            format!("run/{}/labels/{}", run.id, subject.number),
+            Some(run.id),
+            ActionKind::AddLabels {
+                subject,
+                repository: frozen.repository_name.clone(),
+                event: event::of_run(
+                    run,
+                    EventKind::LabelApplied,
+                    json!({ "on": subject.number, "labels": labels }),
+                ),
+                labels: labels.clone(),
+            },
+        )
+    });
+    first_open(found.collect())
+}
+
+fn stale_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
+    let Some(frozen) = &run.frozen else {
+        return Ensure::NotNeeded;
+    };
+    let wanted = wanted_labels(run);
+    if wanted.is_empty() {
+        return Ensure::NotNeeded;
+    }
+    let subject = run.work_subject();
+    let Some(issue) = index.issues.get(&subject) else {
+        return Ensure::NotNeeded;
+    };
+    let stale = frozen
+        .clear_labels
+        .iter()
+        .filter(|label| issue.labels.contains(label) && !wanted.contains(label));
+    let found = stale.map(|label| remove(plan, run, subject, label));
+    first_open(found.collect())
+}
+
+/// Takes the trigger label off, unless people did, or it stands for a newer live trigger.
+fn trigger_label(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
+    let Some(label) = &run.label else {
+        return Ensure::NotNeeded;
+    };
+    if is_gone(index, run.subject()) || stands_for_newer(index, run, label) {
+        return Ensure::NotNeeded;
+    }
+    let trigger = index.triggers.get(&run.trigger);
+    let by_people = trigger.and_then(|trigger| withdrawn_by(index, trigger));
+    let there = index
+        .issues
+        .get(&run.subject())
+        .is_some_and(|issue| issue.labels.contains(label));
+    if by_people.is_some() && !there {
+        return Ensure::NotNeeded;
+    }
+    remove(plan, run, run.subject(), label)
+}
+
+fn stands_for_newer(index: &Index<'_>, run: &Run, label: &LabelName) -> bool {
+    index.sightings(run.subject()).iter().any(|sighting| {
+        sighting.label == label
+            && sighting.withdrawn_by.is_none()
+            && sighting.removed_by_us.is_none()
+            && run
+                .trigger
+                .source_id
+                .parse()
+                .is_ok_and(|id: i64| sighting.event.id.0 > id)
+    })
+}
+
+fn is_gone(index: &Index<'_>, subject: Subject) -> bool {
+    index
+        .issues
+        .get(&subject)
+        .is_some_and(|issue| issue.state == crate::domain::forge::SubjectState::Gone)
+}
+
+fn remove(plan: &mut PlanBuilder<'_>, run: &Run, subject: Subject, label: &LabelName) -> Ensure {
+    let repository = match &run.frozen {
+        Some(frozen) => frozen.repository_name.clone(),
+        None => match plan.repository_name(subject.repository) {
+            Some(name) => name,
+            None => return Ensure::NotNeeded,
+        },
+    };
+    plan.ensure_ever(
+        format!(
+            "run/{}/unlabel/{}/{}",
+            run.id,
+            subject.number,
+            label.folded()
+        ),
+        Some(run.id),
+        ActionKind::RemoveLabel {
+            subject,
+            repository,
+            label: label.clone(),
+            event: event::of_run(
+                run,
+                EventKind::LabelRemoved,
+                json!({ "on": subject.number, "label": label }),
+            ),
+        },
+    )
+}
+
+fn first_open(found: Vec<Ensure>) -> Ensure {
+    found
+        .into_iter()
+        .find(|found| *found != Ensure::NotNeeded)
+        .unwrap_or(Ensure::NotNeeded)
+}
+
+/// Answers a refusal on the issue where it gets one, takes its label off, and settles it; and
+/// settles withdrawn triggers that never had a run.
+fn finish_trigger(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger) {
+    match &trigger.disposition {
+        Disposition::Refused(reason) if is_answered(reason) => {}
+        Disposition::Refused(_) | Disposition::Withdrawn | Disposition::MergedInto { .. } => {
+            settle(plan, trigger);
+            return;
+        }
+        Disposition::Waiting(_) | Disposition::Run { .. } => return,
+    }
+    if index.repository(trigger.identity.repository).is_err() {
+        return;
+    }
+    if comment::refusal(index, plan, trigger) == Commented::Open {
+        return;
+    }
+    let still_there = index.issues.get(&trigger.subject()).is_some_and(|issue| {
+        trigger
+            .label
+            .as_ref()
+            .is_some_and(|label| issue.labels.contains(label))
+    });
+    if still_there && unlabel_trigger(plan, trigger) != Ensure::NotNeeded {
+        return;
+    }
+    settle(plan, trigger);
+}
+
+fn unlabel_trigger(plan: &mut PlanBuilder<'_>, trigger: &Trigger) -> Ensure {
+    let (Some(label), Some(repository)) = (
+        &trigger.label,
+        plan.repository_name(trigger.identity.repository),
+    ) else {
+        return Ensure::NotNeeded;
+    };
+    plan.ensure_ever(
+        format!("trigger/{}/unlabel", trigger.identity),
+        None,
+        ActionKind::RemoveLabel {
+            subject: trigger.subject(),
+            repository,
+            label: label.clone(),
+            event: event::of_trigger(
+                trigger,
+                EventKind::LabelRemoved,
+                crate::domain::event::EventActor::System,
+                "the trigger was refused",
+            ),
+        },
+    )
+}
+
+fn settle(plan: &mut PlanBuilder<'_>, trigger: &Trigger) {
+    plan.ensure(
+        format!("trigger/{}/settle", trigger.identity),
+        None,
+        ActionKind::SettleTrigger {
+            identity: trigger.identity.clone(),
+        },
+    );
+}

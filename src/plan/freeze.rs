@@ -1,0 +1,421 @@
+//! Freezing: everything that a run carries from its launch to its end.
+//!
+//! The prompt takes title, body and labels as they are read now; comments only
+//! when they stood unedited before the trigger, or come from entitled people.
+
+use serde_json::{Value, json};
+
+use super::{disposition::revised_pull, index::Index};
+use crate::{
+    cluster::manifests::namespace_name,
+    desired::model::{
+        AgentView, Desired, LabelMeaning, Member, PullRequestRule, StageSpec, TemplateKind,
+    },
+    domain::{
+        effect::content_hash,
+        forge::{Actor, Comment, Issue, PullRequest, Review, ReviewState},
+        ids::{BranchName, CommitSha, LabelName, ProjectKey, Revision, Subject},
+        mirror::RepositoryMirror,
+        run::{CommitIdentity, FrozenRun, Run},
+    },
+    prompts::render::render,
+};
+
+/// What a launch fixes.
+pub(super) struct Launch {
+    pub(super) frozen: FrozenRun,
+    pub(super) branch: BranchName,
+    pub(super) head: Option<CommitSha>,
+}
+
+/// Why a run cannot be frozen.
+pub(super) enum NotYet {
+    /// Something is missing that comes by itself.
+    Wait(String),
+    /// It will never be possible: the run is rejected.
+    Never(String),
+}
+
+struct Parts<'a> {
+    run: &'a Run,
+    desired: &'a Desired,
+    project: &'a ProjectKey,
+    mirror: &'a RepositoryMirror,
+    issue: &'a Issue,
+    stage: &'a StageSpec,
+    agent: AgentView<'a>,
+    pull: Option<&'a PullRequest>,
+    branch: BranchName,
+    base: BranchName,
+}
+
+/// Freezes a pending run.
+pub(super) fn freeze(index: &Index<'_>, run: &Run) -> Result<Launch, NotYet> {
+    let wait = |text: &str| NotYet::Wait(text.to_owned());
+    let desired = index
+        .desired()
+        .ok_or_else(|| wait("no config is accepted yet"))?;
+    let project = index
+        .project_key()
+        .ok_or_else(|| wait("the run has no project"))?;
+    let mirror = index.repository(run.repository).map_err(NotYet::Wait)?;
+    let issue = index
+        .issues
+        .get(&run.work_subject())
+        .or_else(|| index.issues.get(&run.subject()))
+        .copied()
+        .ok_or_else(|| wait("the issue is not read yet"))?;
+    let stage = desired
+        .stage(&run.kind.stage)
+        .ok_or_else(|| wait("the config does not know the stage"))?;
+    let agent = desired
+        .agent_for(project, &run.kind.stage)
+        .ok_or_else(|| wait("the config has no agent for the stage"))?;
+    let pull = if run.kind.revise {
+        revised_pull(index, run.work_subject())
+    } else {
+        None
+    };
+    if run.kind.revise && pull.is_none() {
+        return Err(NotYet::Never(
+            "there is no open pull request of ours to revise".to_owned(),
+        ));
+    }
+    let (branch, head) = branch(index, run, pull)?;
+    let base = desired
+        .repository(&mirror.configured_name)
+        .and_then(|(_, repository)| repository.base_branch.clone())
+        .unwrap_or_else(|| mirror.record.default_branch.clone());
+    let base = pull.map_or(base, |pull| pull.base.clone());
+    let parts = Parts {
+        run,
+        desired,
+        project,
+        mirror,
+        issue,
+        stage,
+        agent,
+        pull,
+        branch,
+        base,
+    };
+    let frozen = frozen(index, &parts)?;
+    Ok(Launch {
+        frozen,
+        branch: parts.branch,
+        head,
+    })
+}
+
+/// The branch and where it stands: the pull request's on a revise; else `codex/issue-N`,
+/// or a name of the run's own where that is someone else's.
+fn branch(
+    index: &Index<'_>,
+    run: &Run,
+    pull: Option<&PullRequest>,
+) -> Result<(BranchName, Option<CommitSha>), NotYet> {
+    if let Some(pull) = pull {
+        return Ok((pull.head.clone(), Some(pull.head_sha.clone())));
+    }
+    let name = format!("codex/issue-{}", run.work_item);
+    match index.branch(run.repository, &name) {
+        None => Err(NotYet::Wait(format!("branch {name} is not read yet"))),
+        Some(row) if row.head.is_none() || row.ours => {
+            Ok((BranchName::new(name), row.head.clone()))
+        }
+        Some(_) => Ok((BranchName::new(format!("{name}-{}", run.id.short())), None)),
+    }
+}
+
+fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
+    let Parts {
+        run,
+        desired,
+        project,
+        agent,
+        stage,
+        ..
+    } = *parts;
+    let policy = desired
+        .policy_for(project, agent.key)
+        .ok_or_else(|| NotYet::Wait("the agent's policy is not in the config".to_owned()))?;
+    let labels = chosen_labels(parts, index);
+    let model = one_of(&labels, |meaning| match meaning {
+        LabelMeaning::Model(model) => Some(model.clone()),
+        _ => None,
+    })?;
+    let reasoning = one_of(&labels, |meaning| match meaning {
+        LabelMeaning::Reasoning(effort) => Some(effort.as_str().to_owned()),
+        _ => None,
+    })?;
+    let model = model.unwrap_or_else(|| desired.default_model(agent.spec).to_owned());
+    let reasoning =
+        reasoning.unwrap_or_else(|| desired.default_reasoning(agent.spec).as_str().to_owned());
+    let (template, prompt) = prompt(index, parts, &model, &reasoning)?;
+    let profile = agent.spec.rbac_profile.as_str();
+    let issue_number = u64::try_from(run.work_item.0).unwrap_or_default();
+    Ok(FrozenRun {
+        revision: desired.revision.unwrap_or(Revision(0)),
+        config_sha: desired.sha.clone(),
+        repository_name: parts.mirror.record.name.clone(),
+        agent: agent.key.clone(),
+        policy: agent.spec.policy.to_string(),
+        image: agent.spec.image.clone(),
+        command: agent.spec.command.clone(),
+        environment: agent.spec.environment.clone(),
+        model: Some(model),
+        reasoning: Some(reasoning),
+        locale: desired.locale(project).clone(),
+        template,
+        prompt_hash: content_hash(prompt.as_bytes()),
+        prompt,
+        base_branch: parts.base.clone(),
+        issue_title: parts.issue.title.clone(),
+        pull_request_required: stage.pull_request == PullRequestRule::Required,
+        namespace: namespace_name(
+            &index.settings().namespace_prefix,
+            project.as_str(),
+            issue_number,
+            run.id.0,
+        ),
+        timeout_seconds: i64::try_from(policy.run_timeout.as_secs())
+            .unwrap_or(7_200)
+            .max(1),
+        max_attempts: i32::try_from(policy.max_attempts).unwrap_or(3).max(1),
+        success_labels: outcome_labels(desired, &stage.on_success),
+        failure_labels: outcome_labels(desired, &stage.on_failure),
+        clear_labels: clear_labels(desired),
+        allow_workflow_pushes: desired.guardrails(project).allow_workflow_pushes,
+        rbac_profile: (profile != "none").then(|| profile.to_owned()),
+        requests: agent.spec.resources.requests.clone(),
+        limits: agent.spec.resources.limits.clone(),
+        runtime_class: desired.platform.runtime_class.clone(),
+        author: CommitIdentity {
+            name: agent.spec.author.name.clone(),
+            email: agent.spec.author.email.clone(),
+        },
+        revises: parts.pull.map(|pull| pull.number),
+    })
+}
+
+/// The `state:*` and `need:*` labels that an outcome puts on.
+fn outcome_labels(desired: &Desired, after: &crate::desired::model::LabelsAfter) -> Vec<LabelName> {
+    let state = after
+        .state
+        .and_then(|state| desired.labels.state.get(state));
+    let needs = after
+        .needs
+        .iter()
+        .filter_map(|need| desired.labels.need.get(need));
+    state
+        .into_iter()
+        .chain(needs)
+        .map(|label| label.name.clone())
+        .collect()
+}
+
+/// Every `state:*` label: an outcome takes off those it does not put on.
+fn clear_labels(desired: &Desired) -> Vec<LabelName> {
+    desired
+        .labels
+        .state
+        .iter()
+        .map(|(_, label)| label.name.clone())
+        .collect()
+}
+
+/// What the labels on pull request and issue mean, the pull request's first.
+fn chosen_labels(parts: &Parts<'_>, index: &Index<'_>) -> Vec<Vec<LabelMeaning>> {
+    let meanings = |labels: &[LabelName]| {
+        labels
+            .iter()
+            .filter_map(|label| parts.desired.label_in(parts.project, label.as_str()))
+            .collect::<Vec<_>>()
+    };
+    let on_pull = parts.pull.and_then(|pull| {
+        index.issues.get(&Subject {
+            repository: pull.repository,
+            number: pull.number,
+        })
+    });
+    on_pull
+        .into_iter()
+        .map(|issue| meanings(&issue.labels))
+        .chain([meanings(&parts.issue.labels)])
+        .collect()
+}
+
+/// The one choice of the first level that makes one; two at one level contradict each other.
+fn one_of(
+    levels: &[Vec<LabelMeaning>],
+    pick: impl Fn(&LabelMeaning) -> Option<String>,
+) -> Result<Option<String>, NotYet> {
+    for level in levels {
+        let mut found: Vec<_> = level.iter().filter_map(&pick).collect();
+        found.sort();
+        found.dedup();
+        match found.as_slice() {
+            [] => {}
+            [one] => return Ok(Some(one.clone())),
+            several => {
+                return Err(NotYet::Never(format!(
+                    "labels choose more than one of the same: {}",
+                    several.join(", ")
+                )));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn prompt(
+    index: &Index<'_>,
+    parts: &Parts<'_>,
+    model: &str,
+    reasoning: &str,
+) -> Result<(String, String), NotYet> {
+    let Parts {
+        run,
+        desired,
+        project,
+        agent,
+        ..
+    } = *parts;
+    let kind = if run.kind.revise {
+        TemplateKind::Review
+    } else {
+        TemplateKind::Work
+    };
+    let template = desired
+        .template_for(
+            project,
+            agent.key,
+            &run.kind.stage,
+            kind,
+            desired.locale(project),
+        )
+        .ok_or_else(|| NotYet::Wait("the config has no prompt template for this run".to_owned()))?;
+    let mut context = context(index, parts, model, reasoning);
+    context["locale"] = json!(template.locale);
+    let text = render(&template.name.to_string(), &template.body, &context)
+        .map_err(|error| NotYet::Never(error.to_string()))?;
+    Ok((template.name.to_string(), text))
+}
+
+fn context(index: &Index<'_>, parts: &Parts<'_>, model: &str, reasoning: &str) -> Value {
+    let Parts {
+        run, mirror, issue, ..
+    } = *parts;
+    let pull = parts.pull.map(|pull| {
+        json!({
+            "number": pull.number, "title": pull.title, "body": pull.body,
+            "url": pull.html_url, "head": pull.head, "base": pull.base,
+        })
+    });
+    json!({
+        "run": { "id": run.id },
+        "project": { "key": parts.project },
+        "repository": { "full_name": mirror.record.name.to_string(), "url": mirror.record.html_url },
+        "issue": {
+            "number": issue.number, "title": issue.title, "body": issue.body,
+            "labels": issue.labels, "url": issue.html_url,
+            "comments": comments(index, parts),
+        },
+        "pull_request": pull,
+        "pull": pull,
+        "branch": { "name": parts.branch, "base": parts.base },
+        "agent": { "key": parts.agent.key },
+        "model": model,
+        "reasoning": reasoning,
+        "stage": { "kind": run.kind.stage },
+        "review": { "comments": review_comments(index, parts) },
+    })
+}
+
+fn comments(index: &Index<'_>, parts: &Parts<'_>) -> Vec<Value> {
+    let of_issue = |comment: &&Comment| {
+        comment.repository == parts.issue.repository && comment.number == parts.issue.number
+    };
+    let rows = &index.input.rows.comments;
+    rows.iter()
+        .filter(of_issue)
+        .filter(|comment| enters(index, parts, comment))
+        .map(|comment| json!({ "author": login(comment.author.as_ref()), "body": comment.body }))
+        .collect()
+}
+
+/// Whether a comment may enter the prompt.
+fn enters(index: &Index<'_>, parts: &Parts<'_>, comment: &Comment) -> bool {
+    let Some(author) = &comment.author else {
+        return false;
+    };
+    if index.own.iter().any(|own| own.actor.id == author.id) {
+        return false;
+    }
+    let before = index
+        .triggers
+        .get(&parts.run.trigger)
+        .is_some_and(|trigger| comment.updated_at <= trigger.occurred_at);
+    before || is_entitled(parts, author)
+}
+
+fn is_entitled(parts: &Parts<'_>, author: &Actor) -> bool {
+    parts.desired.project(parts.project).is_some_and(|project| {
+        project.spec.members.iter().any(|member| {
+            matches!(member, Member::User { id, role, .. } if *id == author.id && role.may_trigger())
+        })
+    })
+}
+
+/// What entitled people said in reviews of the pull request, in the order they said it.
+fn review_comments(index: &Index<'_>, parts: &Parts<'_>) -> Vec<Value> {
+    let Some(pull) = parts.pull else {
+        return Vec::new();
+    };
+    let wanted = |review: &&Review| {
+        review.repository == pull.repository
+            && review.number == pull.number
+            && !review.body.is_empty()
+            && matches!(
+                review.state,
+                ReviewState::ChangesRequested | ReviewState::Commented
+            )
+    };
+    let rows = &index.input.rows;
+    let bodies = rows.reviews.iter().filter(wanted).filter_map(|review| {
+        let author = review
+            .author
+            .as_ref()
+            .filter(|author| is_entitled(parts, author))?;
+        Some((review.submitted_at, remark(author, &review.body, None)))
+    });
+    let on_pull = rows
+        .comments
+        .iter()
+        .filter(|comment| comment.repository == pull.repository && comment.number == pull.number);
+    let lines = on_pull
+        .filter(|comment| enters(index, parts, comment))
+        .filter_map(|comment| {
+            Some((
+                Some(comment.created_at),
+                remark(comment.author.as_ref()?, &comment.body, Some(comment)),
+            ))
+        });
+    let mut remarks: Vec<_> = bodies.chain(lines).collect();
+    remarks.sort_by_key(|(at, _)| *at);
+    remarks.into_iter().map(|(_, remark)| remark).collect()
+}
+
+fn remark(author: &Actor, body: &str, comment: Option<&Comment>) -> Value {
+    let place = comment.and_then(|comment| comment.place.as_ref());
+    json!({
+        "author": author.login,
+        "body": body,
+        "path": place.map(|place| &place.path),
+        "line": place.and_then(|place| place.line),
+    })
+}
+
+fn login(author: Option<&Actor>) -> &str {
+    author.map_or("someone", |author| author.login.as_str())
+}

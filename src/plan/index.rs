@@ -1,0 +1,314 @@
+//! The input, looked up instead of walked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::Duration;
+
+use super::input::{PlanInput, PlanSettings, Scope};
+use crate::{
+    cluster::snapshot::{ClusterIndex, RunRows},
+    desired::model::{Desired, DesiredProject},
+    domain::{
+        Timestamp,
+        effect::{Effect, EffectKey},
+        fact::{Fact, RunFact},
+        fold::{FoldContext, Sighting, fold},
+        forge::{Issue, IssueEvent, OwnIdentity, PullRequest},
+        ids::{AttemptNo, IssueNumber, LabelName, ProjectKey, RepositoryId, RunId, Subject},
+        mirror::{BranchHead, OwnerVariable, RepositoryMirror},
+        run::{Attempt, Environment, Run},
+        trigger::{Trigger, TriggerIdentity},
+    },
+    observed::model::Observed,
+};
+
+/// The input by key.
+pub(super) struct Index<'a> {
+    pub(super) input: &'a PlanInput,
+    pub(super) own: Vec<OwnIdentity>,
+    pub(super) repositories: BTreeMap<RepositoryId, &'a RepositoryMirror>,
+    pub(super) issues: BTreeMap<Subject, &'a Issue>,
+    pub(super) events: BTreeMap<Subject, Vec<&'a IssueEvent>>,
+    pub(super) labels: BTreeMap<RepositoryId, BTreeSet<LabelName>>,
+    pub(super) pulls: BTreeMap<Subject, &'a PullRequest>,
+    pub(super) triggers: BTreeMap<TriggerIdentity, &'a Trigger>,
+    pub(super) runs: BTreeMap<RunId, &'a Run>,
+    pub(super) attempts: BTreeMap<RunId, Vec<&'a Attempt>>,
+    pub(super) environments: BTreeMap<RunId, &'a Environment>,
+    pub(super) facts: BTreeMap<RunId, Vec<&'a RunFact>>,
+    pub(super) effects: BTreeMap<&'a EffectKey, &'a Effect>,
+    /// What the cluster holds, by run; `None` where it is not known.
+    pub(super) cluster: Option<ClusterIndex<'a>>,
+}
+
+impl<'a> Index<'a> {
+    pub(super) fn new(input: &'a PlanInput) -> Self {
+        let rows = &input.rows;
+        Self {
+            input,
+            own: rows
+                .identities
+                .iter()
+                .map(|row| row.identity.clone())
+                .collect(),
+            repositories: rows
+                .repositories
+                .iter()
+                .map(|row| (row.id(), row))
+                .collect(),
+            issues: rows
+                .issues
+                .iter()
+                .map(|row| {
+                    (
+                        Subject {
+                            repository: row.repository,
+                            number: row.number,
+                        },
+                        row,
+                    )
+                })
+                .collect(),
+            events: group(&rows.events, |row| Subject {
+                repository: row.repository,
+                number: row.number,
+            }),
+            labels: rows.labels.iter().fold(BTreeMap::new(), |mut labels, row| {
+                labels
+                    .entry(row.repository)
+                    .or_insert_with(BTreeSet::new)
+                    .insert(row.label.name.clone());
+                labels
+            }),
+            pulls: rows
+                .pulls
+                .iter()
+                .map(|row| {
+                    (
+                        Subject {
+                            repository: row.repository,
+                            number: row.number,
+                        },
+                        row,
+                    )
+                })
+                .collect(),
+            triggers: rows
+                .triggers
+                .iter()
+                .map(|row| (row.identity.clone(), row))
+                .collect(),
+            runs: rows.runs.iter().map(|row| (row.id, row)).collect(),
+            attempts: group(&rows.attempts, |row| row.run),
+            environments: rows.environments.iter().map(|row| (row.run, row)).collect(),
+            facts: group(&rows.facts, |row| row.run),
+            effects: rows.effects.iter().map(|row| (&row.key, row)).collect(),
+            cluster: input.cluster.known().map(|snapshot| snapshot.index()),
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.input.now
+    }
+
+    pub(super) fn settings(&self) -> &'a PlanSettings {
+        &self.input.settings
+    }
+
+    pub(super) fn desired(&self) -> Option<&'a Desired> {
+        self.input.desired.as_deref()
+    }
+
+    /// The project planned; orphans have none.
+    pub(super) fn project_key(&self) -> Option<&'a ProjectKey> {
+        match &self.input.scope {
+            Scope::Project { project } => Some(project),
+            Scope::Orphans => None,
+        }
+    }
+
+    pub(super) fn project(&self) -> Option<&'a DesiredProject> {
+        self.desired()?.project(self.project_key()?)
+    }
+
+    /// Whether anything is known of who we are: nobody is judged before.
+    pub(super) fn identities_known(&self) -> bool {
+        !self.own.is_empty()
+    }
+
+    /// A repository that may be acted on: bound, in the config, readable, ours.
+    pub(super) fn repository(&self, id: RepositoryId) -> Result<&'a RepositoryMirror, String> {
+        let Some(mirror) = self.repositories.get(&id).copied() else {
+            return Err("the repository is not bound".to_owned());
+        };
+        if let Some(reason) = &mirror.unknown {
+            return Err(format!(
+                "repository {} is unknown: {reason}",
+                mirror.record.name
+            ));
+        }
+        if !mirror.complete {
+            return Err(format!(
+                "repository {} is not read whole yet",
+                mirror.record.name
+            ));
+        }
+        match &mirror.owner_variable {
+            OwnerVariable::Other { installation } => Err(format!(
+                "repository {} belongs to the other installation `{installation}`",
+                mirror.record.name
+            )),
+            OwnerVariable::Unread => Err(format!(
+                "the owner of repository {} is not read yet",
+                mirror.record.name
+            )),
+            OwnerVariable::Absent | OwnerVariable::Ours | OwnerVariable::Forbidden => Ok(mirror),
+        }
+    }
+
+    /// The labels that exist in a repository, where they were read.
+    pub(super) fn existing_labels(&self, id: RepositoryId) -> Option<&BTreeSet<LabelName>> {
+        self.labels.get(&id)
+    }
+
+    /// The fold of a subject's events.
+    pub(super) fn sightings(&self, subject: Subject) -> Vec<Sighting<'a>> {
+        let events = self.events.get(&subject).map_or(&[][..], Vec::as_slice);
+        fold(
+            events,
+            FoldContext {
+                own: &self.own,
+                existing_labels: self.existing_labels(subject.repository),
+            },
+        )
+    }
+
+    /// The sighting behind a label trigger.
+    pub(super) fn sighting(&self, trigger: &Trigger) -> Option<Sighting<'a>> {
+        let id: i64 = trigger.identity.source_id.parse().ok()?;
+        self.sightings(trigger.subject())
+            .into_iter()
+            .find(|sighting| sighting.event.id.0 == id)
+    }
+
+    /// The newest attempt of a run.
+    pub(super) fn attempt(&self, run: &RunId) -> Option<&'a Attempt> {
+        self.attempts
+            .get(run)?
+            .iter()
+            .max_by_key(|attempt| attempt.number)
+            .copied()
+    }
+
+    /// What the cluster holds of a run; `None` where the cluster is not known.
+    pub(super) fn in_cluster(&self, run: &RunId) -> Option<&RunRows<'a>> {
+        static NOTHING: RunRows<'static> = RunRows {
+            namespaces: Vec::new(),
+            jobs: Vec::new(),
+            pods: Vec::new(),
+            objects: Vec::new(),
+        };
+        let cluster = self.cluster.as_ref()?;
+        Some(cluster.runs.get(&run.0).unwrap_or(&NOTHING))
+    }
+
+    /// Why the cluster is not known.
+    pub(super) fn cluster_unknown(&self) -> String {
+        match &self.input.cluster {
+            Observed::Known { .. } => "the cluster is known".to_owned(),
+            Observed::Unknown { reason } => format!("the cluster is unknown: {reason}"),
+        }
+    }
+
+    pub(super) fn effect(&self, key: &str) -> Option<&'a Effect> {
+        self.effects.get(&EffectKey(key.to_owned())).copied()
+    }
+
+    /// Whether the cluster's present view may still lack what this effect made: it was
+    /// called and the view is not proven to be younger.
+    pub(super) fn may_be_hidden(&self, key: &str) -> bool {
+        let Some(effect) = self.effect(key) else {
+            return false;
+        };
+        let Some(called) = effect.done_at.max(effect.attempted_at) else {
+            return false;
+        };
+        let seen = match &self.input.cluster {
+            Observed::Known { at, .. } => *at,
+            Observed::Unknown { .. } => return true,
+        };
+        seen <= called
+            && self.now() < called + Duration::seconds(self.settings().visibility_seconds)
+    }
+
+    /// What is known of a branch.
+    pub(super) fn branch(&self, repository: RepositoryId, name: &str) -> Option<&'a BranchHead> {
+        self.input
+            .rows
+            .branches
+            .iter()
+            .find(|row| row.repository == repository && row.branch.as_str() == name)
+    }
+
+    /// The result that a run's attempts handed in: the first one counts.
+    pub(super) fn result_fact(&self, run: &RunId) -> Option<(&'a RunFact, AttemptNo)> {
+        let facts = self.facts.get(run)?;
+        facts
+            .iter()
+            .filter(|fact| matches!(fact.what, Fact::Result(_)))
+            .min_by_key(|fact| fact.id)
+            .map(|fact| (*fact, fact.attempt))
+    }
+
+    /// The run that is active on a work item, or pending for it.
+    pub(super) fn current_run(&self, work_item: Subject) -> Option<&'a Run> {
+        self.runs
+            .values()
+            .copied()
+            .find(|run| run.work_subject() == work_item && run.finalized_at.is_none())
+    }
+
+    /// All pull requests whose head is a branch of the repository itself.
+    pub(super) fn pulls_of_branch(
+        &self,
+        repository: RepositoryId,
+        branch: &str,
+    ) -> Vec<&'a PullRequest> {
+        self.pulls
+            .values()
+            .copied()
+            .filter(|pull| {
+                pull.repository == repository
+                    && pull.head_repository == Some(repository)
+                    && pull.head.as_str() == branch
+            })
+            .collect()
+    }
+
+    /// The work item of an issue or pull request: a pull request belongs to the issue of
+    /// the run that owns its branch.
+    pub(super) fn work_item(&self, subject: Subject) -> IssueNumber {
+        let Some(pull) = self.pulls.get(&subject) else {
+            return subject.number;
+        };
+        self.runs
+            .values()
+            .filter(|run| {
+                run.repository == subject.repository
+                    && (run.pull_request == Some(pull.number)
+                        || (run.branch.as_ref() == Some(&pull.head)
+                            && pull.head_repository == Some(subject.repository)))
+            })
+            .map(|run| run.work_item)
+            .min()
+            .unwrap_or(subject.number)
+    }
+}
+
+fn group<T, K: Ord>(rows: &[T], key: impl Fn(&T) -> K) -> BTreeMap<K, Vec<&T>> {
+    let mut groups: BTreeMap<K, Vec<&T>> = BTreeMap::new();
+    for row in rows {
+        groups.entry(key(row)).or_default().push(row);
+    }
+    groups
+}

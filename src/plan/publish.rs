@@ -1,0 +1,85 @@
+//! Pushes: what agents pushed is passed on to the forge, one after the other.
+
+use serde_json::json;
+
+use super::{action::ActionKind, builder::PlanBuilder, event, index::Index};
+use crate::domain::{
+    event::EventKind,
+    fact::{Fact, PushFact, RunFact},
+    run::Run,
+};
+
+/// Passes on the oldest unanswered push of every run, or refuses it where the run takes none.
+pub(super) fn step_pushes(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    for run in index.runs.values() {
+        let Some((fact, push)) = next_push(index, run) else {
+            continue;
+        };
+        let current = index.attempt(&run.id).map(|attempt| attempt.number);
+        if !run.state.takes_facts() {
+            refuse(plan, run, fact, "the run is over");
+        } else if current != Some(fact.attempt) {
+            refuse(plan, run, fact, "a newer attempt is at work");
+        } else if run.accepted_head != push.old {
+            refuse(plan, run, fact, "the branch moved: fetch first");
+        } else {
+            pass_on(plan, run, fact, push);
+        }
+    }
+}
+
+/// The oldest push of a run that has no outcome yet.
+pub(super) fn next_push<'a>(index: &Index<'a>, run: &Run) -> Option<(&'a RunFact, &'a PushFact)> {
+    let answered = |id: i64| {
+        index
+            .input
+            .rows
+            .push_outcomes
+            .iter()
+            .any(|row| row.fact == id)
+    };
+    index
+        .facts
+        .get(&run.id)?
+        .iter()
+        .filter_map(|fact| match &fact.what {
+            Fact::Push(push) if !answered(fact.id) => Some((*fact, push)),
+            _ => None,
+        })
+        .min_by_key(|(fact, _)| fact.id)
+}
+
+fn refuse(plan: &mut PlanBuilder<'_>, run: &Run, fact: &RunFact, reason: &str) {
+    plan.ensure(
+        format!("run/{}/push/{}/refuse", run.id, fact.id),
+        Some(run.id),
+        ActionKind::RefusePush {
+            fact: fact.id,
+            reason: reason.to_owned(),
+            event: event::of_run(
+                run,
+                EventKind::PushRefused,
+                json!({ "fact": fact.id, "reason": reason }),
+            ),
+        },
+    );
+}
+
+fn pass_on(plan: &mut PlanBuilder<'_>, run: &Run, fact: &RunFact, push: &PushFact) {
+    let Some(frozen) = &run.frozen else { return };
+    let found = plan.ensure(
+        format!("run/{}/push/{}", run.id, fact.id),
+        Some(run.id),
+        ActionKind::PushBranch {
+            fact: fact.id,
+            repository: frozen.repository_name.clone(),
+            push: push.clone(),
+            event: event::of_run(
+                run,
+                EventKind::PushAccepted,
+                json!({ "branch": push.branch, "old": push.old, "new": push.new }),
+            ),
+        },
+    );
+    plan.report_effect(run, found, &format!("pushes {}", push.branch));
+}

@@ -1,0 +1,295 @@
+//! The queue: which pending run is launched next, and why the others are not.
+//!
+//! Limits are per project, so that one project never takes another's room. The
+//! order is priority, then age. The head never blocks a run that would fit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use super::{
+    action::{ActionKind, RunChange},
+    authority::{self, Verdict},
+    builder::PlanBuilder,
+    disposition::{conflict_on, refusal_text},
+    event,
+    freeze::{Launch, freeze},
+    index::Index,
+    moves::{end_pending, update_run},
+};
+use crate::{
+    desired::model::Suspend,
+    domain::{
+        event::EventKind,
+        forge::SubjectState,
+        ids::{AgentKey, LabelName, SlotNo},
+        report::ReportState,
+        run::{Run, RunState},
+    },
+};
+
+/// Launches what may be launched, in order.
+pub(super) fn step_queue(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    let mut room = Room::of(index);
+    for run in queue(index) {
+        if plan.touches(&run.id) {
+            continue;
+        }
+        match hold(index, run) {
+            Hold::Reject(reason) => end_pending(plan, run, RunState::Rejected, reason),
+            Hold::Held(reason) => held(plan, run, reason),
+            Hold::Free => launch_or_queue(index, plan, run, &mut room),
+        }
+    }
+}
+
+/// Pending runs, first to launch first.
+fn queue<'a>(index: &Index<'a>) -> Vec<&'a Run> {
+    let mut queue: Vec<_> = index
+        .runs
+        .values()
+        .copied()
+        .filter(|run| run.state == RunState::Pending)
+        .collect();
+    sort_queue(&mut queue);
+    queue
+}
+
+/// The queue's order: larger priority, then older, then id.
+pub(super) fn sort_queue(queue: &mut [&Run]) {
+    queue.sort_by_key(|run| (std::cmp::Reverse(run.priority), run.created_at, run.id));
+}
+
+/// What stands between a pending run and its launch besides room.
+enum Hold {
+    Free,
+    Held(String),
+    Reject(String),
+}
+
+fn hold(index: &Index<'_>, run: &Run) -> Hold {
+    let Some(project) = index.project() else {
+        return Hold::Held("the project is not in the config".to_owned());
+    };
+    if let Err(reason) = index.repository(run.repository) {
+        return Hold::Held(reason);
+    }
+    if let Some(trigger) = index.triggers.get(&run.trigger) {
+        match authority::judge(index, &project.spec, trigger) {
+            Verdict::Refuse(reason) => return Hold::Reject(refusal_text(&reason).to_owned()),
+            Verdict::Wait(_) => {
+                return Hold::Held("the actor's permission is not known".to_owned());
+            }
+            Verdict::Entitled => {}
+        }
+        match index.issues.get(&run.subject()) {
+            None => return Hold::Held("the issue is not read".to_owned()),
+            Some(issue) if issue.state != SubjectState::Open => {
+                return Hold::Held("the issue is not open".to_owned());
+            }
+            Some(issue) if authority::content_changed(index, &project.spec, trigger, issue) => {
+                return Hold::Reject(
+                    "refused: title or body changed by someone who may not start runs".to_owned(),
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some(labels) = conflict_on(index, run.work_subject()) {
+        let labels: Vec<_> = labels.iter().map(LabelName::as_str).collect();
+        return Hold::Held(format!(
+            "the labels {} contradict each other",
+            labels.join(" and ")
+        ));
+    }
+    let suspended = index
+        .desired()
+        .is_some_and(|desired| desired.suspend(&run.project) != Suspend::None);
+    if suspended {
+        Hold::Held("the project or platform is suspended".to_owned())
+    } else {
+        Hold::Free
+    }
+}
+
+fn held(plan: &mut PlanBuilder<'_>, run: &Run, reason: String) {
+    plan.report_run(run, ReportState::Waiting, format!("held: {reason}"));
+    if run.held.as_ref() != Some(&reason) {
+        let change = RunChange {
+            held: Some(Some(reason)),
+            ..RunChange::default()
+        };
+        update_run(plan, run, "held", change);
+    }
+}
+
+fn launch_or_queue(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, room: &mut Room) {
+    if run.held.is_some() {
+        let change = RunChange {
+            held: Some(None),
+            ..RunChange::default()
+        };
+        plan.report_run(run, ReportState::Acting, "no longer held");
+        update_run(plan, run, "held", change);
+        return;
+    }
+    let launch = match freeze(index, run) {
+        Ok(launch) => launch,
+        Err(super::freeze::NotYet::Wait(reason)) => {
+            plan.report_run(run, ReportState::Waiting, reason);
+            return;
+        }
+        Err(super::freeze::NotYet::Never(reason)) => {
+            end_pending(plan, run, RunState::Rejected, reason);
+            return;
+        }
+    };
+    match room.take(&launch.frozen.agent) {
+        Ok(slot) => launch_run(plan, run, launch, slot),
+        Err(reason) => plan.report_run(run, ReportState::Queued, reason),
+    }
+}
+
+fn launch_run(plan: &mut PlanBuilder<'_>, run: &Run, launch: Launch, slot: SlotNo) {
+    let found = plan.ensure(
+        format!("run/{}/launch", run.id),
+        Some(run.id),
+        ActionKind::LaunchRun {
+            version: run.version,
+            slot,
+            event: event::of_run(
+                run,
+                EventKind::RunLaunched,
+                json!({
+                    "slot": slot,
+                    "branch": launch.branch,
+                    "agent": launch.frozen.agent,
+                    "config": launch.frozen.config_sha,
+                    "prompt": launch.frozen.prompt_hash,
+                    "model": launch.frozen.model,
+                }),
+            ),
+            frozen: Box::new(launch.frozen),
+            branch: launch.branch,
+            head: launch.head,
+        },
+    );
+    plan.report_effect(run, found, &format!("launches in slot {slot}"));
+}
+
+/// What room a project has left.
+pub(super) struct Room {
+    free_slots: BTreeSet<SlotNo>,
+    active: u32,
+    max_runs: u32,
+    by_agent: BTreeMap<AgentKey, u32>,
+    agent_limits: BTreeMap<AgentKey, u32>,
+}
+
+impl Room {
+    fn of(index: &Index<'_>) -> Self {
+        let active: Vec<_> = index
+            .runs
+            .values()
+            .filter(|run| run.state.is_active())
+            .collect();
+        let mut by_agent = BTreeMap::new();
+        for frozen in active.iter().filter_map(|run| run.frozen.as_ref()) {
+            *by_agent.entry(frozen.agent.clone()).or_insert(0) += 1;
+        }
+        let held: BTreeSet<_> = index.input.rows.slots.iter().map(|row| row.slot).collect();
+        let slots = index.project().map_or(0, |project| project.spec.slots);
+        let last = i32::try_from(slots).unwrap_or(i32::MAX);
+        Self {
+            free_slots: (1..=last)
+                .map(SlotNo)
+                .filter(|slot| !held.contains(slot))
+                .collect(),
+            active: u32::try_from(active.len()).unwrap_or(u32::MAX),
+            max_runs: index.project().map_or(0, |project| project.spec.max_runs()),
+            by_agent,
+            agent_limits: agent_limits(index),
+        }
+    }
+
+    /// Takes the lowest free slot, or says which limit stands in the way.
+    pub(super) fn take(&mut self, agent: &AgentKey) -> Result<SlotNo, String> {
+        if self.active >= self.max_runs {
+            return Err(format!(
+                "queued: all {} runs of the project are taken",
+                self.max_runs
+            ));
+        }
+        let running = self.by_agent.get(agent).copied().unwrap_or(0);
+        let limit = self.agent_limits.get(agent).copied().unwrap_or(0);
+        if running >= limit {
+            return Err(format!(
+                "queued: agent `{agent}` already has its {limit} runs"
+            ));
+        }
+        let Some(slot) = self.free_slots.pop_first() else {
+            return Err("queued: no slot is free".to_owned());
+        };
+        self.active += 1;
+        *self.by_agent.entry(agent.clone()).or_insert(0) += 1;
+        Ok(slot)
+    }
+}
+
+fn agent_limits(index: &Index<'_>) -> BTreeMap<AgentKey, u32> {
+    let (Some(desired), Some(project)) = (index.desired(), index.project_key()) else {
+        return BTreeMap::new();
+    };
+    let own = desired
+        .project(project)
+        .into_iter()
+        .flat_map(|project| project.agents.keys());
+    desired
+        .agents
+        .keys()
+        .chain(own)
+        .filter_map(|agent| Some((agent.clone(), desired.agent_limit(project, agent)?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The oracle counts from outside: whatever is asked, no limit is ever passed.
+        #[test]
+        fn room_is_never_overdrawn(
+            slots in 0..6_i32,
+            max_runs in 0..6_u32,
+            limits in proptest::collection::btree_map("[ab]", 0..4_u32, 0..3),
+            asks in proptest::collection::vec("[ab]", 0..20),
+        ) {
+            let limits: BTreeMap<_, _> =
+                limits.into_iter().map(|(agent, limit)| (AgentKey::new(agent), limit)).collect();
+            let mut room = Room {
+                free_slots: (1..=slots).map(SlotNo).collect(),
+                active: 0,
+                max_runs,
+                by_agent: BTreeMap::new(),
+                agent_limits: limits.clone(),
+            };
+            let mut taken: Vec<(AgentKey, SlotNo)> = Vec::new();
+            for agent in asks.into_iter().map(AgentKey::new) {
+                if let Ok(slot) = room.take(&agent) {
+                    taken.push((agent, slot));
+                }
+            }
+            let distinct: BTreeSet<_> = taken.iter().map(|(_, slot)| *slot).collect();
+            prop_assert_eq!(distinct.len(), taken.len());
+            prop_assert!(taken.len() <= usize::try_from(max_runs).unwrap());
+            prop_assert!(taken.len() <= usize::try_from(slots).unwrap());
+            for (agent, limit) in &limits {
+                let of_agent = taken.iter().filter(|(a, _)| a == agent).count();
+                prop_assert!(of_agent <= usize::try_from(*limit).unwrap());
+            }
+        }
+    }
+}

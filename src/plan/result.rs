@@ -1,0 +1,264 @@
+//! Results: from a runner's claim to a verified end. Push verified → pull request → verified →
+//! `stopping(succeeded)`; a result that the forge contradicts fails the run.
+
+use serde_json::json;
+
+use super::{
+    action::{ActionKind, PullRequestContent, RunChange},
+    builder::PlanBuilder,
+    comment::{pull_request_body, pull_request_title},
+    event,
+    index::Index,
+    moves::{report_quiet, stop_run, update_run},
+    publish::next_push,
+};
+use crate::domain::{
+    event::EventKind,
+    fact::{ResultRecord, ResultStatus},
+    forge::{PullRequest, SubjectState},
+    ids::BranchName,
+    marker::runs_marked_in,
+    report::ReportState,
+    run::{FrozenRun, Outcome, Run, RunState},
+};
+
+/// Follows up the result of every run that has one.
+pub(super) fn step_results(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    for run in index
+        .runs
+        .values()
+        .filter(|run| run.state == RunState::Running)
+    {
+        let (Some(result), Some(frozen), Some(branch)) = (&run.result, &run.frozen, &run.branch)
+        else {
+            continue;
+        };
+        if !plan.touches(&run.id) {
+            step_result(
+                index,
+                plan,
+                &Reported {
+                    run,
+                    result,
+                    frozen,
+                    branch,
+                },
+            );
+        }
+    }
+}
+
+struct Reported<'a> {
+    run: &'a Run,
+    result: &'a ResultRecord,
+    frozen: &'a FrozenRun,
+    branch: &'a BranchName,
+}
+
+fn step_result(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) {
+    let Reported { run, result, .. } = *reported;
+    if result.status == ResultStatus::Failed {
+        let code = result
+            .exit_code
+            .map(|code| format!(" with exit code {code}"))
+            .unwrap_or_default();
+        stop_run(
+            plan,
+            run,
+            Outcome::Failed,
+            format!("the agent gave up{code}"),
+        );
+        return;
+    }
+    if next_push(index, run).is_some() {
+        report_quiet(
+            plan,
+            run,
+            ReportState::Running,
+            "its last push is being passed on",
+        );
+        return;
+    }
+    match &result.head {
+        Some(head) if run.accepted_head.as_ref() != Some(head) => {
+            let text = format!("its result names commit {head}, which was never pushed");
+            stop_run(plan, run, Outcome::Failed, text);
+        }
+        _ => step_pull_request(index, plan, reported),
+    }
+}
+
+fn step_pull_request(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) {
+    let Reported {
+        run,
+        frozen,
+        branch,
+        ..
+    } = *reported;
+    if !frozen.pull_request_required {
+        stop_run(plan, run, Outcome::Succeeded, "its result is in");
+        return;
+    }
+    if let Err(reason) = index.repository(run.repository) {
+        report_quiet(plan, run, ReportState::Unknown, reason);
+        return;
+    }
+    match find(index, run, branch) {
+        Found::Ours(pull) => verify(plan, reported, pull),
+        Found::Ended(pull) => {
+            let text = format!(
+                "its pull request #{} was closed before the run ended",
+                pull.number
+            );
+            stop_run(plan, run, Outcome::Failed, text);
+        }
+        Found::Merged(pull) => adopt(plan, run, pull, "its pull request was merged"),
+        Found::None => open(plan, reported),
+    }
+}
+
+/// What stands at the forge for a run's branch.
+enum Found<'a> {
+    Ours(&'a PullRequest),
+    Merged(&'a PullRequest),
+    Ended(&'a PullRequest),
+    None,
+}
+
+fn find<'a>(index: &Index<'a>, run: &Run, branch: &BranchName) -> Found<'a> {
+    let pulls = index.pulls_of_branch(run.repository, branch.as_str());
+    let ours = |pull: &&&PullRequest| {
+        let author = pull.author.as_ref();
+        author.is_some_and(|author| index.own.iter().any(|own| own.actor.id == author.id))
+            && !runs_marked_in(&pull.body).is_empty()
+    };
+    if let Some(pull) = pulls
+        .iter()
+        .filter(ours)
+        .find(|pull| pull.state == SubjectState::Open)
+    {
+        return Found::Ours(pull);
+    }
+    let named = pulls.iter().filter(ours).find(|pull| {
+        runs_marked_in(&pull.body).contains(&run.id) || run.pull_request == Some(pull.number)
+    });
+    match named {
+        Some(pull) if pull.merged => Found::Merged(pull),
+        Some(pull) => Found::Ended(pull),
+        None => Found::None,
+    }
+}
+
+fn content(reported: &Reported<'_>) -> PullRequestContent {
+    let Reported {
+        run,
+        result,
+        frozen,
+        branch,
+    } = *reported;
+    PullRequestContent {
+        repository: frozen.repository_name.clone(),
+        head: branch.clone(),
+        base: frozen.base_branch.clone(),
+        title: pull_request_title(run, frozen, result),
+        body: pull_request_body(run, frozen, result),
+    }
+}
+
+fn open(plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) {
+    let Reported { run, frozen, .. } = *reported;
+    if run.accepted_head.is_none() {
+        stop_run(
+            plan,
+            run,
+            Outcome::Failed,
+            "the agent changed nothing, so there is no pull request",
+        );
+        return;
+    }
+    let found = plan.ensure(
+        format!("run/{}/pull-request", run.id),
+        Some(run.id),
+        ActionKind::OpenPullRequest {
+            content: content(reported),
+            subject: run.work_subject(),
+            event: event::of_run(
+                run,
+                EventKind::PullRequestCreated,
+                json!({ "base": frozen.base_branch, "head": run.branch, "commit": run.accepted_head }),
+            ),
+        },
+    );
+    plan.report_effect(run, found, "opens its pull request");
+}
+
+fn verify(plan: &mut PlanBuilder<'_>, reported: &Reported<'_>, pull: &PullRequest) {
+    let Reported { run, .. } = *reported;
+    let content = content(reported);
+    // Only the first run of a pull request names it; later ones edit its text.
+    if pull.body != content.body {
+        edit(plan, reported, pull, content);
+        return;
+    }
+    if run.accepted_head.as_ref() == Some(&pull.head_sha) {
+        adopt(plan, run, pull, "its result is verified at the forge");
+    } else {
+        report_quiet(
+            plan,
+            run,
+            ReportState::Waiting,
+            format!(
+                "waits until pull request #{} shows its last commit",
+                pull.number
+            ),
+        );
+    }
+}
+
+fn adopt(plan: &mut PlanBuilder<'_>, run: &Run, pull: &PullRequest, reason: &str) {
+    if run.pull_request == Some(pull.number) {
+        stop_run(plan, run, Outcome::Succeeded, reason);
+        return;
+    }
+    let change = RunChange {
+        pull_request: Some(pull.number),
+        ..RunChange::default()
+    };
+    update_run(plan, run, "pull-request/found", change);
+    plan.report_run(
+        run,
+        ReportState::Acting,
+        format!("has pull request #{}", pull.number),
+    );
+}
+
+fn edit(
+    plan: &mut PlanBuilder<'_>,
+    reported: &Reported<'_>,
+    pull: &PullRequest,
+    mut content: PullRequestContent,
+) {
+    let run = reported.run;
+    content.title.clone_from(&pull.title);
+    let found = plan.ensure_once(
+        format!("run/{}/pull-request/edit", run.id),
+        Some(run.id),
+        ActionKind::EditPullRequest {
+            number: pull.number,
+            content,
+            subject: run.work_subject(),
+            event: event::of_run(
+                run,
+                EventKind::PullRequestUpdated,
+                json!({ "pull_request": pull.number, "commit": run.accepted_head }),
+            ),
+        },
+    );
+    match found {
+        // Edited already; people may have changed it since, which is theirs to do.
+        super::builder::Ensure::NotNeeded => {
+            adopt(plan, run, pull, "its result is verified at the forge");
+        }
+        found => plan.report_effect(run, found, "edits its pull request"),
+    }
+}

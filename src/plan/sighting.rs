@@ -1,0 +1,206 @@
+//! First sight of triggers, and their withdrawal: what the fold of events says.
+
+use super::{action::ActionKind, builder::PlanBuilder, event, index::Index};
+use crate::{
+    desired::model::{Desired, LabelMeaning},
+    domain::{
+        effect::content_hash,
+        event::EventKind,
+        fold::Sighting,
+        forge::{Issue, SubjectState},
+        ids::{ProjectKey, Subject},
+        mirror::RepositoryMirror,
+        report::ReportState,
+        trigger::{
+            Disposition, RefusalReason, Trigger, TriggerIdentity, TriggerKind, TriggerSource,
+            WaitReason, WithdrawnBy,
+        },
+    },
+};
+
+/// Records every label event that the catalogue calls a trigger and no row knows.
+pub(super) fn step_sightings(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    let (Some(desired), Some(project)) = (index.desired(), index.project_key()) else {
+        return;
+    };
+    if index.project().is_none() || !index.identities_known() {
+        return;
+    }
+    for subject in index.events.keys() {
+        let Ok(mirror) = index.repository(subject.repository) else {
+            continue;
+        };
+        for sighting in index.sightings(*subject) {
+            let Some(LabelMeaning::Trigger(kind)) = desired.label(sighting.label.as_str()) else {
+                continue;
+            };
+            let identity = identity(mirror, &sighting);
+            if index.triggers.contains_key(&identity) {
+                continue;
+            }
+            record(
+                index,
+                plan,
+                desired,
+                &Seen {
+                    identity,
+                    kind,
+                    project,
+                    mirror,
+                    subject: *subject,
+                },
+                &sighting,
+            );
+        }
+    }
+}
+
+struct Seen<'a> {
+    identity: TriggerIdentity,
+    kind: TriggerKind,
+    project: &'a ProjectKey,
+    mirror: &'a RepositoryMirror,
+    subject: Subject,
+}
+
+fn identity(mirror: &RepositoryMirror, sighting: &Sighting<'_>) -> TriggerIdentity {
+    TriggerIdentity {
+        forge: mirror.forge,
+        repository: mirror.id(),
+        source: TriggerSource::Label,
+        source_id: sighting.event.id.to_string(),
+    }
+}
+
+fn record(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    _desired: &Desired,
+    seen: &Seen<'_>,
+    sighting: &Sighting<'_>,
+) {
+    let historical = sighting.event.id <= seen.mirror.binding_event && !seen.mirror.adopt_existing;
+    let disposition = if historical {
+        Disposition::Refused(RefusalReason::Historical)
+    } else if sighting.withdrawn_by.is_some() {
+        Disposition::Withdrawn
+    } else {
+        Disposition::Waiting(WaitReason::New)
+    };
+    let trigger = Trigger {
+        identity: seen.identity.clone(),
+        project: seen.project.clone(),
+        number: seen.subject.number,
+        kind: seen.kind.clone(),
+        label: Some(sighting.label.clone()),
+        actor: sighting.event.actor.clone(),
+        via_app: sighting.event.via_app.clone(),
+        occurred_at: sighting.event.created_at,
+        content_hash: index
+            .issues
+            .get(&seen.subject)
+            .map(|issue| text_hash(issue)),
+        first_seen_at: index.now(),
+        settled: disposition.is_final(),
+        disposition,
+        withdrawn_by: sighting.withdrawn_by.clone(),
+    };
+    let reason = match trigger.disposition {
+        Disposition::Refused(_) => "older than the repository's binding",
+        Disposition::Withdrawn => "taken back before it was seen",
+        _ => "seen",
+    };
+    report(plan, &trigger, ReportState::Acting, reason);
+    plan.ensure(
+        format!("trigger/{}/seen", trigger.identity),
+        None,
+        ActionKind::RecordTrigger {
+            event: event::of_trigger(
+                &trigger,
+                EventKind::TriggerSeen,
+                event::human(trigger.actor.as_ref()),
+                reason,
+            ),
+            trigger: Box::new(trigger),
+        },
+    );
+}
+
+/// SHA-256 of a subject's title and body.
+pub(super) fn text_hash(issue: &Issue) -> String {
+    content_hash(format!("{}\n{}", issue.title, issue.body).as_bytes())
+}
+
+/// Withdraws triggers whose fold says so, and those whose subject is definitely gone.
+pub(super) fn step_withdrawals(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    for trigger in index.triggers.values().filter(|trigger| !trigger.settled) {
+        if matches!(trigger.disposition, Disposition::Withdrawn) || trigger.withdrawn_by.is_some() {
+            continue;
+        }
+        let Some(by) = withdrawn_by(index, trigger) else {
+            continue;
+        };
+        withdraw(index, plan, trigger, by);
+    }
+}
+
+/// What took a trigger back, as far as is known now.
+pub(super) fn withdrawn_by(index: &Index<'_>, trigger: &Trigger) -> Option<WithdrawnBy> {
+    if let Some(by) = &trigger.withdrawn_by {
+        return Some(by.clone());
+    }
+    let by_event = index
+        .sighting(trigger)
+        .and_then(|sighting| sighting.withdrawn_by);
+    let gone = || {
+        let issue = index.issues.get(&trigger.subject())?;
+        let readable = index.repository(trigger.identity.repository).is_ok();
+        (readable && issue.state == SubjectState::Gone).then_some(WithdrawnBy::Gone)
+    };
+    by_event.or_else(gone)
+}
+
+fn withdraw(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger, by: WithdrawnBy) {
+    let (actor, reason) = match &by {
+        WithdrawnBy::Unlabeled { actor, .. } => {
+            (event::human(actor.as_ref()), "the label was taken off")
+        }
+        WithdrawnBy::Closed { actor, .. } => (event::human(actor.as_ref()), "the issue was closed"),
+        WithdrawnBy::Gone => (event::human(None), "the issue is gone from this repository"),
+    };
+    let run = trigger.identity.run_id(&index.input.installation);
+    let has_run = index.runs.contains_key(&run);
+    report(plan, trigger, ReportState::Withdrawn, reason);
+    let to = if has_run {
+        trigger.disposition.clone()
+    } else {
+        Disposition::Withdrawn
+    };
+    plan.ensure(
+        format!("trigger/{}/withdrawn", trigger.identity),
+        None,
+        ActionKind::DecideTrigger {
+            identity: trigger.identity.clone(),
+            from: trigger.disposition.clone(),
+            to,
+            withdrawn_by: Some(by),
+            settled: !has_run,
+            event: event::of_trigger(trigger, EventKind::TriggerWithdrawn, actor, reason),
+        },
+    );
+}
+
+/// Writes a trigger's line.
+pub(super) fn report(
+    plan: &mut PlanBuilder<'_>,
+    trigger: &Trigger,
+    state: ReportState,
+    reason: impl Into<String>,
+) {
+    plan.report_other(
+        format!("trigger/{}", trigger.identity),
+        Some(trigger.subject()),
+        state,
+        reason,
+    );
+}

@@ -1,0 +1,210 @@
+//! Stopping: by withdrawal, by time-out, by suspension; and from `stopping` to the end.
+
+use serde_json::json;
+
+use super::{
+    action::{ActionKind, RunChange},
+    builder::PlanBuilder,
+    event,
+    index::Index,
+    moves::{end_pending, move_run, stop_run},
+    sighting::withdrawn_by,
+};
+use crate::{
+    cluster::{
+        DeleteTarget, ObjectKind, ObjectRef, Propagation, snapshot::PodRow, snapshot::RunRows,
+    },
+    desired::model::Suspend,
+    domain::{
+        event::EventKind,
+        report::ReportState,
+        run::{Outcome, Run, RunState},
+        trigger::WithdrawnBy,
+    },
+};
+
+/// Stops what people took back, what ran out of time and what is suspended to a stop.
+pub(super) fn step_stop(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    for run in index.runs.values().filter(|run| !run.state.is_terminal()) {
+        if run.state == RunState::Stopping {
+            continue;
+        }
+        let Some((outcome, reason)) = stop_reason(index, run) else {
+            continue;
+        };
+        if run.state == RunState::Pending {
+            if outcome == Outcome::Cancelled {
+                end_pending(plan, run, RunState::Cancelled, reason);
+            }
+        } else {
+            stop_run(plan, run, outcome, reason);
+        }
+    }
+}
+
+fn stop_reason(index: &Index<'_>, run: &Run) -> Option<(Outcome, String)> {
+    let trigger = index.triggers.get(&run.trigger);
+    if let Some(by) = trigger.and_then(|trigger| withdrawn_by(index, trigger)) {
+        return Some((Outcome::Cancelled, withdrawal_text(&by).to_owned()));
+    }
+    if run.timeout_at.is_some_and(|at| at <= index.now()) {
+        return Some((Outcome::TimedOut, "its time is up".to_owned()));
+    }
+    let suspended = index
+        .desired()
+        .is_some_and(|desired| desired.suspend(&run.project) == Suspend::Stop);
+    let launched = run.state != RunState::Pending;
+    (suspended && launched).then(|| {
+        (
+            Outcome::Cancelled,
+            "the project or platform is suspended".to_owned(),
+        )
+    })
+}
+
+/// Why people took it back, in one clause.
+pub(super) fn withdrawal_text(by: &WithdrawnBy) -> &'static str {
+    match by {
+        WithdrawnBy::Unlabeled { .. } => "the label was taken off",
+        WithdrawnBy::Closed { .. } => "the issue was closed",
+        WithdrawnBy::Gone => "the issue is gone from this repository",
+    }
+}
+
+/// Ends stopping runs: their workload is deleted, and when no pod is left they are over.
+pub(super) fn step_stopping(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    for run in index
+        .runs
+        .values()
+        .filter(|run| run.state == RunState::Stopping)
+    {
+        end_workload(index, plan, run);
+    }
+}
+
+fn end_workload(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
+    let Some(rows) = index.in_cluster(&run.id) else {
+        plan.report_run(
+            run,
+            ReportState::Unknown,
+            format!("stopping; {}", index.cluster_unknown()),
+        );
+        return;
+    };
+    delete_jobs(plan, run, rows);
+    let living: Vec<_> = rows
+        .pods
+        .iter()
+        .filter(|pod| !is_gone(index, pod))
+        .collect();
+    if !living.is_empty() || !rows.jobs.is_empty() {
+        let pods = living.len();
+        plan.report_run(
+            run,
+            ReportState::Running,
+            format!("stopping: {pods} pods are still there"),
+        );
+        return;
+    }
+    let hidden = index
+        .attempts
+        .get(&run.id)
+        .into_iter()
+        .flatten()
+        .any(|attempt| index.may_be_hidden(&super::attempt::apply_key(&run.id, attempt.number)));
+    if hidden {
+        plan.report_run(
+            run,
+            ReportState::Waiting,
+            "stopping: waits until the cluster shows its last job",
+        );
+        return;
+    }
+    let outcome = run.outcome.unwrap_or(Outcome::Failed);
+    move_run(
+        plan,
+        run,
+        outcome.state(),
+        RunChange::default(),
+        ended(outcome),
+    );
+}
+
+fn ended(outcome: Outcome) -> EventKind {
+    match outcome {
+        Outcome::Succeeded => EventKind::RunSucceeded,
+        Outcome::Failed => EventKind::RunFailed,
+        Outcome::TimedOut => EventKind::RunTimedOut,
+        Outcome::Cancelled => EventKind::RunCancelled,
+    }
+}
+
+/// A pod on a node that has been unreachable for the set time counts as gone: its token
+/// is dead with the run, and what it still does reaches nothing.
+fn is_gone(index: &Index<'_>, pod: &PodRow) -> bool {
+    let grace = chrono::Duration::seconds(index.settings().node_grace_seconds);
+    pod.node_unreachable_since
+        .is_some_and(|since| since + grace <= index.now())
+}
+
+/// Deletes a run's Jobs, and pods that no Job owns any more.
+pub(super) fn delete_jobs(plan: &mut PlanBuilder<'_>, run: &Run, rows: &RunRows<'_>) {
+    for job in rows
+        .jobs
+        .iter()
+        .filter(|job| job.deletion_timestamp.is_none())
+    {
+        delete(
+            plan,
+            run,
+            ObjectKind::Job,
+            &job.namespace,
+            &job.name,
+            &job.uid,
+        );
+    }
+    if rows.jobs.is_empty() {
+        for pod in rows
+            .pods
+            .iter()
+            .filter(|pod| pod.deletion_timestamp.is_none())
+        {
+            delete(
+                plan,
+                run,
+                ObjectKind::Pod,
+                &pod.namespace,
+                &pod.name,
+                &pod.uid,
+            );
+        }
+    }
+}
+
+fn delete(
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    kind: ObjectKind,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) {
+    let object = ObjectRef::namespaced(kind, namespace, name);
+    let found = plan.ensure(
+        format!("run/{}/delete/{kind}/{uid}", run.id),
+        Some(run.id),
+        ActionKind::DeleteObject {
+            event: event::of_run(
+                run,
+                EventKind::ObjectDeleted,
+                json!({ "kind": kind.to_string(), "namespace": namespace, "name": name }),
+            ),
+            target: DeleteTarget {
+                object,
+                uid: uid.to_owned(),
+                propagation: Propagation::Background,
+            },
+        },
+    );
+    plan.report_effect(run, found, &format!("deletes {kind} {name}"));
+}
