@@ -11,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::auth::authenticate;
 use super::budget::Resource;
 use super::call::{Call, Need, Route, check_repo};
+use super::contract::{self, Exchange};
+use super::exchanges::Noted;
 use super::journal::Write;
 use super::reply::{Answer, Reply};
 use super::rest;
@@ -33,6 +35,12 @@ pub(super) async fn answer(shared: &Shared, asked: &Asked) -> Response<Body> {
 }
 
 fn answered(state: &mut State, asked: &Asked) -> Reply {
+    let reply = unjudged(state, asked);
+    judge(state, asked, &reply);
+    reply
+}
+
+fn unjudged(state: &mut State, asked: &Asked) -> Reply {
     let now = state.world.now();
     let caller = match authenticate(&state.world, asked.header("authorization")) {
         Ok((principal, token)) => {
@@ -63,19 +71,71 @@ fn answered(state: &mut State, asked: &Asked) -> Reply {
 }
 
 /// The path below the API's root; `/repositories/{id}/…` is rewritten to the repository's name.
-fn path_of(state: &State, asked: &Asked) -> Result<Vec<String>, Reply> {
+fn path_of(state: &State, asked: &Asked) -> Vec<String> {
     let mut path = segments(asked.path.trim_start_matches("/api/v3"));
     if path.first().is_some_and(|first| first == "repositories") && path.len() > 1 {
         let id = path.get(1).and_then(|text| text.parse().ok()).unwrap_or(0);
-        let repo = state.world.repos.get(&id).ok_or_else(Reply::not_found)?;
-        let owner = state.world.user_or_ghost(repo.owner).login;
-        path.splice(0..2, ["repos".to_owned(), owner, repo.name.clone()]);
+        let repo = state.world.repos.get(&id);
+        // A repository that is gone has a name nobody can have.
+        let (owner, name) = repo.map_or(("-".to_owned(), "-".to_owned()), |repo| {
+            (
+                state.world.user_or_ghost(repo.owner).login,
+                repo.name.clone(),
+            )
+        });
+        path.splice(0..2, ["repos".to_owned(), owner, name]);
     }
-    Ok(path)
+    path
+}
+
+/// Judges an exchange by GitHub's description and notes it.
+fn judge(state: &mut State, asked: &Asked, reply: &Reply) {
+    if !state.exchanges.check.judge {
+        return;
+    }
+    let path = path_of(state, asked);
+    let (query, body) = (asked.query(), asked.json().unwrap_or_default());
+    let Some((route, params)) = rest::find(&asked.method, &path) else {
+        let operation = format!("{} {}", asked.method, asked.path);
+        let problems = vec!["operation is not served".to_owned()];
+        let status = reply.status;
+        let response = reply.body.as_ref();
+        let path = &asked.path;
+        state.exchanges.note(Noted {
+            operation: &operation,
+            path,
+            request: &body,
+            status,
+            response,
+            problems,
+        });
+        return;
+    };
+    let exchange = Exchange {
+        method: route.method,
+        path: route.path,
+        params: &params,
+        query: &query,
+        body: &body,
+    };
+    let mut problems = contract::request_problems(&exchange);
+    problems.extend(contract::response_problems(
+        &exchange,
+        reply.status,
+        reply.body.as_ref(),
+    ));
+    state.exchanges.note(Noted {
+        operation: &format!("{} {}", route.method, route.path),
+        path: &asked.path,
+        request: &body,
+        status: reply.status,
+        response: reply.body.as_ref(),
+        problems,
+    });
 }
 
 fn routed(state: &mut State, asked: &Asked, caller: &Caller) -> Answer {
-    let path = path_of(state, asked)?;
+    let path = path_of(state, asked);
     let Some((route, params)) = rest::find(&asked.method, &path) else {
         let status = if rest::known_path(&path) { 405 } else { 404 };
         state.journal.request("unknown");

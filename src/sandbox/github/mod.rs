@@ -17,6 +17,9 @@ mod auth;
 mod budget;
 mod call;
 mod change;
+mod contract;
+mod control;
+mod exchanges;
 mod journal;
 mod lag;
 mod people;
@@ -40,6 +43,8 @@ use tokio::task::JoinHandle;
 
 pub use budget::Limits;
 pub use change::ModelError;
+pub use control::Action;
+pub use exchanges::{ContractCheck, ExchangeTotals};
 pub use journal::{Counters, Write};
 pub use lag::Lag;
 pub use seed::{AppSeed, RepositorySeed, TokenSeed};
@@ -62,10 +67,12 @@ pub struct GitHubModelConfig {
     pub port: u16,
     /// The secret of the control endpoint.
     pub control_secret: String,
+    /// What is done about exchanges that break GitHub's contract.
+    pub contract: ContractCheck,
 }
 
 impl GitHubModelConfig {
-    /// The usual set-up: a free port, lag up to two seconds, GitHub's limits.
+    /// What tests use: a free port, lag up to two seconds, GitHub's limits, the contract enforced.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -74,6 +81,7 @@ impl GitHubModelConfig {
             limits: Limits::default(),
             port: 0,
             control_secret: "control".to_owned(),
+            contract: ContractCheck::enforcing(),
         }
     }
 
@@ -111,6 +119,7 @@ impl GitHubModel {
             world: world::World::new(base, config.dir, config.seed, config.lag),
             budgets: budget::Budgets::new(config.limits),
             journal: journal::Journal::default(),
+            exchanges: exchanges::Exchanges::new(config.contract)?,
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -195,10 +204,22 @@ impl GitHubModel {
     pub fn writes(&self) -> Vec<Write> {
         self.shared.lock().journal.writes.clone()
     }
+
+    /// Exchanges seen and what of them broke GitHub's contract.
+    pub fn exchanges(&self) -> ExchangeTotals {
+        self.shared.lock().exchanges.totals.clone()
+    }
 }
 
 impl Drop for GitHubModel {
     fn drop(&mut self) {
         self.task.abort();
+        let state = self.shared.lock();
+        let violations = &state.exchanges.totals.violations;
+        let unseen = state.exchanges.check.enforce && !std::thread::panicking();
+        assert!(
+            !unseen || violations.is_empty(),
+            "exchanges broke GitHub's contract: {violations:#?}"
+        );
     }
 }

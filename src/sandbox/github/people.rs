@@ -407,7 +407,7 @@ impl super::world::Repo {
 
 impl World {
     /// Someone by login; `ghost` acts where nobody's name matters.
-    fn acting(&self, login: &str) -> Changed<Actor> {
+    pub(super) fn acting(&self, login: &str) -> Changed<Actor> {
         if login == "ghost" {
             return Ok(Actor { user: 0, app: None });
         }

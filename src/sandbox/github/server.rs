@@ -12,10 +12,11 @@ use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::
 use serde_json::Value;
 
 use super::budget::Budgets;
+use super::exchanges::Exchanges;
 use super::journal::Journal;
 use super::reply::Reply;
 use super::world::{Principal, World};
-use super::{api, smart};
+use super::{api, control, smart};
 
 /// The greatest request body, above GitHub's push limit for nothing but our own packs.
 const LARGEST_BODY: usize = 256 * 1024 * 1024;
@@ -25,12 +26,14 @@ pub(super) struct State {
     pub world: World,
     pub budgets: Budgets,
     pub journal: Journal,
+    pub exchanges: Exchanges,
 }
 
 /// What every request shares.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub state: Mutex<State>,
+    /// What the control endpoint asks for as bearer.
     pub control_secret: String,
 }
 
@@ -122,6 +125,9 @@ pub(super) async fn answer(
     };
     if asked.path.starts_with("/api/v3/") || asked.path == "/api/v3" {
         return api::answer(&shared, &asked).await;
+    }
+    if asked.path.starts_with("/_model/") {
+        return response(&control::answer(&shared, &asked));
     }
     if let Some((repo, service)) = smart::asked_for(&asked.path) {
         return smart::answer(&shared, &asked, repo, service).await;

@@ -31,7 +31,10 @@ impl World {
     }
 
     pub(in super::super) fn user_url(&self, user: &User) -> String {
-        format!("{}/{}", self.base, user.login)
+        match user.login.strip_suffix("[bot]") {
+            Some(slug) => format!("{}/apps/{slug}", self.base),
+            None => format!("{}/{}", self.base, user.login),
+        }
     }
 
     /// GitHub's short form of a user.
