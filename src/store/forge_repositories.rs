@@ -8,7 +8,7 @@ use crate::domain::{
     event::NewEvent,
     forge::{ForgeKind, RepositoryRecord},
     ids::{EventId, ProjectKey, RepositoryId, RepositoryName, ReviewId},
-    mirror::{MirrorCursors, OwnerVariable},
+    mirror::{MirrorCursors, OwnerVariable, RepositoryMirror},
 };
 
 /// What the first bind of a repository pins.
@@ -30,7 +30,64 @@ pub struct NewBinding {
     pub adopt_existing: bool,
 }
 
+/// What became of a repository's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MirrorWritten {
+    /// It is bound by this.
+    Bound,
+    /// It changed.
+    Changed,
+    /// It is as it was.
+    Same,
+}
+
 impl HolderTx {
+    /// Makes a repository's row as given, all but the time and ids of its binding, which the
+    /// first write pins. [`StoreError::Conflict`] as for [`HolderTx::bind_repository`].
+    pub async fn put_mirror(
+        &mut self,
+        mirror: &RepositoryMirror,
+    ) -> Result<MirrorWritten, StoreError> {
+        let row = sqlx::query!(
+            r#"insert into repositories as r
+                   (repository_id, forge, project, configured_name, record, binding_event,
+                    binding_review, adopt_existing, cursors, unknown, complete, owner_variable)
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+               on conflict (repository_id) do update set
+                   project = excluded.project, configured_name = excluded.configured_name,
+                   record = excluded.record, adopt_existing = excluded.adopt_existing,
+                   cursors = excluded.cursors, unknown = excluded.unknown,
+                   complete = excluded.complete, owner_variable = excluded.owner_variable,
+                   updated_at = platform_now()
+               where (r.project, r.configured_name, r.record, r.adopt_existing, r.cursors,
+                      r.unknown, r.complete, r.owner_variable)
+                   is distinct from
+                   (excluded.project, excluded.configured_name, excluded.record,
+                    excluded.adopt_existing, excluded.cursors, excluded.unknown,
+                    excluded.complete, excluded.owner_variable)
+               returning (r.xmax = 0) as "bound!""#,
+            mirror.id().0,
+            PgForge::from(mirror.forge) as _,
+            mirror.project.as_str(),
+            mirror.configured_name.to_string(),
+            Json(&mirror.record) as _,
+            mirror.binding_event.0,
+            mirror.binding_review.0,
+            mirror.adopt_existing,
+            Json(&mirror.cursors) as _,
+            mirror.unknown,
+            mirror.complete,
+            Json(&mirror.owner_variable) as _,
+        )
+        .fetch_optional(self.db())
+        .await?;
+        Ok(match row {
+            Some(row) if row.bound => MirrorWritten::Bound,
+            Some(_) => MirrorWritten::Changed,
+            None => MirrorWritten::Same,
+        })
+    }
+
     /// Binds a repository with its event; says whether it was new. One that is bound already
     /// stays as it is. [`StoreError::Conflict`] where its name is bound to another id, or it to
     /// another project.

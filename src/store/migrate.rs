@@ -36,6 +36,32 @@ pub struct ApiRole {
     pub password: SecretString,
 }
 
+impl ApiRole {
+    /// The login of a database address; [`StoreError::Address`] where it has none.
+    pub fn from_url(url: &SecretString) -> Result<Self, StoreError> {
+        let url = url::Url::parse(url.expose_secret()).map_err(|_| StoreError::Address)?;
+        let user = decoded(url.username());
+        let password = decoded(url.password().ok_or(StoreError::Address)?);
+        if user.is_empty() || password.is_empty() {
+            return Err(StoreError::Address);
+        }
+        Ok(Self {
+            user,
+            password: password.into(),
+        })
+    }
+}
+
+/// Undoes percent encoding.
+fn decoded(text: &str) -> String {
+    // A plus is a blank in forms, but itself in addresses.
+    let form = format!("_={}", text.replace('+', "%2B"));
+    url::form_urlencoded::parse(form.as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
+}
+
 /// Brings the schema up to date and, where asked, makes the API's login with its rights.
 /// Applying it again changes nothing.
 pub async fn migrate(url: &SecretString, api_role: Option<&ApiRole>) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@
 //!
 //! The one clock is `platform_now()` in the database.
 
+pub mod admin;
 mod api;
 mod api_reads;
 mod attempts;
@@ -50,7 +51,7 @@ pub use config::{AcceptedConfig, RefusedConfig};
 pub use effects::{EffectDone, EffectFailed, EffectIntent};
 pub use error::StoreError;
 pub use forge_discussions::CommentSeries;
-pub use forge_repositories::NewBinding;
+pub use forge_repositories::{MirrorWritten, NewBinding};
 pub use holder::HolderTx;
 pub use lease::{LeaseGrant, LeaseRow};
 pub use migrate::{ApiRole, migrate};

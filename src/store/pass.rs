@@ -15,7 +15,9 @@ use super::{
 };
 use crate::domain::{
     fact::{PushOutcome, RunFact},
-    ids::{ProjectKey, RunId, SlotNo},
+    forge::Issue,
+    ids::{IssueNumber, ProjectKey, RepositoryId, RunId, SlotNo},
+    mirror::RepositoryMirror,
     run::{Attempt, Environment, Run},
     snapshot::{PushOutcomeRow, SlotRow, StoreSnapshot},
 };
@@ -70,6 +72,34 @@ impl Store {
         };
         tx.commit().await?;
         Ok(snapshot)
+    }
+}
+
+impl Store {
+    /// All bound repositories, by id.
+    pub async fn mirrors(&self) -> Result<Vec<RepositoryMirror>, StoreError> {
+        let mut db = self.pool.acquire().await?;
+        pass_forge::repositories(&mut db, None).await
+    }
+
+    /// The mirrored issues of a repository with these numbers.
+    pub async fn mirrored_issues(
+        &self,
+        repository: RepositoryId,
+        numbers: &[IssueNumber],
+    ) -> Result<Vec<Issue>, StoreError> {
+        let mut db = self.pool.acquire().await?;
+        HotSubjects::these(repository, numbers)
+            .issues(&mut db)
+            .await
+    }
+
+    /// The pack of a push that waits; `None` once it was dealt with.
+    pub async fn push_pack(&self, fact: i64) -> Result<Option<Vec<u8>>, StoreError> {
+        let pack = sqlx::query_scalar!("select pack from push_packs where fact_id = $1", fact)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(pack)
     }
 }
 

@@ -11,7 +11,10 @@ use crate::domain::{
     forge::{
         Comment, Issue, IssueEvent, LabelRecord, OwnIdentity, PullRequest, RepositoryRecord, Review,
     },
-    ids::{BranchName, CommitSha, EventId, LabelName, ProjectKey, RepositoryId, ReviewId, UserId},
+    ids::{
+        BranchName, CommitSha, EventId, IssueNumber, LabelName, ProjectKey, RepositoryId, ReviewId,
+        UserId,
+    },
     mirror::{
         BranchHead, IdentityRecord, MirrorCursors, OwnerVariable, PermissionRecord,
         RepositoryMirror,
@@ -198,6 +201,14 @@ impl HotSubjects {
             repositories: rows.iter().map(|row| row.repository_id).collect(),
             numbers: rows.iter().map(|row| row.number).collect(),
         })
+    }
+
+    /// Named subjects of one repository.
+    pub(super) fn these(repository: RepositoryId, numbers: &[IssueNumber]) -> Self {
+        Self {
+            repositories: vec![repository.0; numbers.len()],
+            numbers: numbers.iter().map(|number| number.0).collect(),
+        }
     }
 
     pub(super) fn repositories(&self) -> &[i64] {
