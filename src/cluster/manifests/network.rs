@@ -71,7 +71,7 @@ fn policy(
 }
 
 fn dns_rule(dns: &DnsTarget) -> NetworkPolicyEgressRule {
-    let port = |protocol| port_rule(&Port { protocol, port: 53 });
+    let port = |protocol| port_rule(Port { protocol, port: 53 });
     NetworkPolicyEgressRule {
         to: Some(vec![pods_peer(&dns.namespace_labels, &dns.pod_labels)]),
         ports: Some(vec![port(Protocol::Udp), port(Protocol::Tcp)]),
@@ -80,7 +80,7 @@ fn dns_rule(dns: &DnsTarget) -> NetworkPolicyEgressRule {
 
 fn target_rule(target: &NetworkTarget) -> NetworkPolicyEgressRule {
     let (peer, port) = match target {
-        NetworkTarget::Range { cidr, port } => (range_peer(cidr, Vec::new()), *port),
+        NetworkTarget::Range { cidr, port } => (range_peer(cidr, &[]), *port),
         NetworkTarget::Pods {
             namespace_labels,
             pod_labels,
@@ -89,7 +89,7 @@ fn target_rule(target: &NetworkTarget) -> NetworkPolicyEgressRule {
     };
     NetworkPolicyEgressRule {
         to: Some(vec![peer]),
-        ports: Some(vec![port_rule(&Port {
+        ports: Some(vec![port_rule(Port {
             protocol: Protocol::Tcp,
             port,
         })]),
@@ -109,14 +109,14 @@ fn range_rule(egress: &Egress, rule: &EgressRule) -> Option<NetworkPolicyEgressR
         .collect();
     inside.sort();
     inside.dedup();
-    let ports: Vec<_> = rule.ports.iter().map(port_rule).collect();
+    let ports: Vec<_> = rule.ports.iter().copied().map(port_rule).collect();
     Some(NetworkPolicyEgressRule {
-        to: Some(vec![range_peer(&rule.cidr, inside)]),
+        to: Some(vec![range_peer(&rule.cidr, &inside)]),
         ports: (!ports.is_empty()).then_some(ports),
     })
 }
 
-fn range_peer(cidr: &Cidr, except: Vec<Cidr>) -> NetworkPolicyPeer {
+fn range_peer(cidr: &Cidr, except: &[Cidr]) -> NetworkPolicyPeer {
     let except: Vec<String> = except.iter().map(Cidr::to_string).collect();
     NetworkPolicyPeer {
         ip_block: Some(IPBlock {
@@ -145,7 +145,7 @@ fn selector(labels: &BTreeMap<String, String>) -> LabelSelector {
     }
 }
 
-fn port_rule(port: &Port) -> NetworkPolicyPort {
+fn port_rule(port: Port) -> NetworkPolicyPort {
     let protocol: &'static str = port.protocol.into();
     NetworkPolicyPort {
         port: Some(IntOrString::Int(i32::from(port.port))),
