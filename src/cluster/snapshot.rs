@@ -253,8 +253,21 @@ impl ClusterSnapshot {
     }
 
     /// The rows by run.
+    ///
+    /// What stands in a run's namespace belongs to that run, whatever its own
+    /// labels say: an agent may label what it makes, but no namespace. Only
+    /// where the namespace is not there the object's label counts.
     pub fn index(&self) -> ClusterIndex<'_> {
         let mut index = ClusterIndex::default();
+        let owners: BTreeMap<&str, Option<Uuid>> = self
+            .namespaces
+            .iter()
+            .map(|row| (row.name.as_str(), row.owner.run))
+            .collect();
+        let run_of = |namespace: &str, owner: &Owner| match owners.get(namespace) {
+            Some(run) => *run,
+            None => owner.run,
+        };
         for namespace in &self.namespaces {
             match namespace.owner.run {
                 Some(run) => index
@@ -267,20 +280,72 @@ impl ClusterSnapshot {
             }
         }
         for job in &self.jobs {
-            if let Some(run) = job.owner.run {
+            if let Some(run) = run_of(&job.namespace, &job.owner) {
                 index.runs.entry(run).or_default().jobs.push(job);
             }
         }
         for pod in &self.pods {
-            if let Some(run) = pod.owner.run {
+            if let Some(run) = run_of(&pod.namespace, &pod.owner) {
                 index.runs.entry(run).or_default().pods.push(pod);
             }
         }
         for object in &self.objects {
-            if let Some(run) = object.owner.run {
+            if let Some(run) = run_of(&object.namespace, &object.owner) {
                 index.runs.entry(run).or_default().objects.push(object);
             }
         }
         index
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namespace(name: &str, run: Option<Uuid>) -> NamespaceRow {
+        NamespaceRow {
+            name: name.to_owned(),
+            uid: "u".to_owned(),
+            resource_version: "1".to_owned(),
+            phase: NamespacePhase::Active,
+            deletion_timestamp: None,
+            owner: Owner { run, attempt: None },
+            mark: RunMark::default(),
+            input_hash: None,
+        }
+    }
+
+    fn object(namespace: &str, run: Option<Uuid>) -> ObjectRow {
+        ObjectRow {
+            kind: ObjectKind::Secret,
+            namespace: namespace.to_owned(),
+            name: "s".to_owned(),
+            uid: "u".to_owned(),
+            resource_version: "1".to_owned(),
+            owner: Owner {
+                run,
+                attempt: Some(1),
+            },
+            input_hash: None,
+        }
+    }
+
+    #[test]
+    fn an_object_belongs_to_the_run_of_its_namespace_whatever_its_label_says() {
+        let (mine, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let snapshot = ClusterSnapshot {
+            namespaces: vec![namespace("a", Some(mine)), namespace("stray", None)],
+            objects: vec![object("a", Some(other)), object("gone", Some(other))],
+            ..ClusterSnapshot::default()
+        };
+        let index = snapshot.index();
+        let names = |run| {
+            let rows = &index.runs[&run].objects;
+            rows.iter()
+                .map(|row| row.namespace.as_str())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!((names(mine), names(other)), (vec!["a"], vec!["gone"]));
+        assert_eq!(index.orphan_namespaces[0].name, "stray");
     }
 }

@@ -32,7 +32,9 @@ pub fn render(name: &str, body: &str, context: &serde_json::Value) -> Result<Str
         detail: error.to_string(),
     };
     let template = environment.template_from_str(body).map_err(failed)?;
-    template.render(minijinja::value::Serde(context)).map_err(failed)
+    template
+        .render(minijinja::value::Serde(context))
+        .map_err(failed)
 }
 
 #[cfg(test)]

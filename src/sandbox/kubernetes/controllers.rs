@@ -1,7 +1,7 @@
 //! What happens by itself: a Job makes its pod and takes over its outcome,
 //! deleted namespaces and owners take their content along.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +46,20 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
+fn uid(object: &Value) -> &str {
+    object["metadata"]["uid"].as_str().unwrap_or_default()
+}
+
+/// The uid of the Job that made a pod.
+fn owner(pod: &Value) -> Option<&str> {
+    pod["metadata"]["ownerReferences"][0]["uid"].as_str()
+}
+
 fn sync_jobs(store: &mut Store, pods: &[(Key, Arc<Value>)]) {
+    let by_owner: BTreeMap<&str, &(Key, Arc<Value>)> = pods
+        .iter()
+        .filter_map(|pod| Some((owner(&pod.1)?, pod)))
+        .collect();
     for (key, job) in store.all("jobs") {
         let finished = job["status"]["conditions"]
             .as_array()
@@ -54,10 +67,7 @@ fn sync_jobs(store: &mut Store, pods: &[(Key, Arc<Value>)]) {
         if is_deleting(&job) || finished {
             continue;
         }
-        let uid = &job["metadata"]["uid"];
-        let pod = pods
-            .iter()
-            .find(|(_, pod)| &pod["metadata"]["ownerReferences"][0]["uid"] == uid);
+        let pod = by_owner.get(uid(&job));
         let started = job["status"]["startTime"].is_string();
         match pod {
             None if started => fail_job(store, &key, "BackoffLimitExceeded"),
@@ -127,23 +137,20 @@ fn past_deadline(job: &Value) -> bool {
 /// Pods without their Job go; Jobs that waited for their pods go after them.
 fn collect_garbage(store: &mut Store) {
     let jobs = store.all("jobs");
+    let staying: BTreeSet<&str> = jobs
+        .iter()
+        .filter(|(_, job)| !is_deleting(job))
+        .map(|(_, job)| uid(job))
+        .collect();
     for (key, pod) in store.all("pods") {
-        let owner = &pod["metadata"]["ownerReferences"][0]["uid"];
-        let job = jobs
-            .iter()
-            .find(|(_, job)| &job["metadata"]["uid"] == owner);
-        let orphan = owner.is_string() && job.is_none_or(|(_, job)| is_deleting(job));
-        if orphan && !is_deleting(&pod) {
+        if owner(&pod).is_some_and(|job| !staying.contains(job)) && !is_deleting(&pod) {
             delete_pod(store, &key);
         }
     }
     let pods = store.all("pods");
-    for (key, job) in jobs.iter().filter(|(_, job)| is_deleting(job)) {
-        let uid = &job["metadata"]["uid"];
-        if !pods
-            .iter()
-            .any(|(_, pod)| &pod["metadata"]["ownerReferences"][0]["uid"] == uid)
-        {
+    let owners: BTreeSet<&str> = pods.iter().filter_map(|(_, pod)| owner(pod)).collect();
+    for (key, job) in &jobs {
+        if is_deleting(job) && !owners.contains(uid(job)) {
             store.remove(key);
         }
     }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use serde_json::{Value, json};
 
 use super::discovery;
@@ -17,7 +17,7 @@ use super::log::tail;
 use super::resource::{self, Target};
 use super::state::Shared;
 use super::status::ApiStatus;
-use super::store::{ApplyBy, DeleteBy, Key};
+use super::store::{ApplyBy, DeleteBy, Key, Store};
 use super::watch;
 
 /// The most a request may bring: more than etcd takes.
@@ -183,9 +183,8 @@ async fn perform(shared: &Arc<Shared>, call: Call) -> Response {
         Some(Fault::Slow(pause)) => tokio::time::sleep(*pause).await,
         Some(Fault::HangAfter) | None => {}
     }
-    let before = shared.with_store(|store| store.version());
     let response = dispatch(shared, &call).unwrap_or_else(IntoResponse::into_response);
-    let changed = shared.with_store(|store| store.version()) != before;
+    let changed = response.extensions().get::<Changed>() == Some(&Changed(true));
     record(shared, &call, response.status().as_u16(), changed);
     if fault == Some(Fault::HangAfter) {
         return std::future::pending().await;
@@ -225,6 +224,22 @@ fn dispatch(shared: &Arc<Shared>, call: &Call) -> Result<Response, ApiStatus> {
     }
 }
 
+/// Goes with an answer: whether an object changed by the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Changed(bool);
+
+/// Works on the store and says whether anything changed by it.
+fn tracked<T>(
+    shared: &Shared,
+    work: impl FnOnce(&mut Store) -> Result<T, ApiStatus>,
+) -> Result<(Extension<Changed>, T), ApiStatus> {
+    shared.with_store(|store| {
+        let before = store.version();
+        let answer = work(store)?;
+        Ok((Extension(Changed(store.version() != before)), answer))
+    })
+}
+
 fn manager(call: &Call) -> &str {
     call.query("fieldManager").unwrap_or("unknown")
 }
@@ -245,15 +260,21 @@ fn create(shared: &Shared, call: &Call) -> Result<Response, ApiStatus> {
         namespace,
         name: name.to_owned(),
     };
-    let created =
-        shared.with_store(|store| store.create(&key, call.body.clone(), manager(call)))?;
-    Ok((StatusCode::CREATED, axum::Json(call.shown(&created))).into_response())
+    let (changed, created) = tracked(shared, |store| {
+        store.create(&key, call.body.clone(), manager(call))
+    })?;
+    Ok((
+        StatusCode::CREATED,
+        changed,
+        axum::Json(call.shown(&created)),
+    )
+        .into_response())
 }
 
 fn patch(shared: &Shared, call: &Call) -> Result<Response, ApiStatus> {
     let key = call.key()?;
     check_identity(&key, call)?;
-    let (existed, object) = shared.with_store(|store| {
+    let (changed, (existed, object)) = tracked(shared, |store| {
         let existed = store.get(&key).is_some();
         let by = ApplyBy {
             manager: manager(call),
@@ -270,7 +291,7 @@ fn patch(shared: &Shared, call: &Call) -> Result<Response, ApiStatus> {
     } else {
         StatusCode::CREATED
     };
-    Ok((code, axum::Json(call.shown(&object))).into_response())
+    Ok((code, changed, axum::Json(call.shown(&object))).into_response())
 }
 
 /// An applied object must be the one of the path.
@@ -316,18 +337,18 @@ fn delete(shared: &Shared, call: &Call) -> Result<Response, ApiStatus> {
                 .and_then(|text| text.parse().ok())
         }),
     };
-    let (there, object) = shared.with_store(|store| {
+    let (changed, (there, object)) = tracked(shared, |store| {
         let object = store.delete(&key, &by)?;
-        Ok::<_, ApiStatus>((store.get(&key).is_some(), object))
+        Ok((store.get(&key).is_some(), object))
     })?;
     if there || key.resource.kind == "Pod" {
-        return Ok(axum::Json(call.shown(&object)).into_response());
+        return Ok((changed, axum::Json(call.shown(&object))).into_response());
     }
     let details = json!({"name": key.name, "kind": key.resource.plural,
         "uid": object["metadata"]["uid"]});
     let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {},
         "status": "Success", "details": details});
-    Ok(axum::Json(done).into_response())
+    Ok((changed, axum::Json(done)).into_response())
 }
 
 fn logs(shared: &Arc<Shared>, call: &Call) -> Result<Response, ApiStatus> {

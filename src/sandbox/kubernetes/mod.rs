@@ -35,6 +35,7 @@ mod watch;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -49,7 +50,7 @@ pub use self::log::PodLog;
 pub use self::pod::{PodEnd, PodLaunch, PodRunner, Stop, stop_requested};
 pub use self::process::ProcessRunner;
 
-/// A running model. It ends when this is dropped, and its pods with it.
+/// A running model. It ends when this is dropped, and its pods are asked to.
 pub struct KubernetesModel {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -61,6 +62,14 @@ impl std::fmt::Debug for KubernetesModel {
         f.debug_struct("KubernetesModel")
             .field("address", &self.address)
             .finish_non_exhaustive()
+    }
+}
+
+impl Drop for KubernetesModel {
+    fn drop(&mut self) {
+        for running in self.shared.running().values() {
+            running.stop.send_replace(Stop::Now);
+        }
     }
 }
 
@@ -274,6 +283,26 @@ impl KubernetesModel {
     /// Forgets the log of changes: watches that are behind get 410.
     pub fn compact(&self) {
         self.shared.with_store(store::Store::compact);
+    }
+
+    /// Ends every pod at once and waits until all have ended.
+    pub async fn stop_pods(&self) {
+        // A silent node would never report.
+        self.turn(|knobs| knobs.node_unreachable = false);
+        let mut versions = self.shared.versions();
+        loop {
+            versions.mark_unchanged();
+            let running: Vec<String> = self.shared.running().keys().cloned().collect();
+            if running.is_empty() {
+                return;
+            }
+            for uid in running {
+                kubelet::ask_to_stop(&self.shared, &uid, Stop::Now);
+            }
+            // A pod's end is a change; the pause covers the one between a
+            // pod's last report and its leaving the list.
+            let _ = tokio::time::timeout(Duration::from_millis(100), versions.changed()).await;
+        }
     }
 
     fn turn(&self, change: impl FnOnce(&mut Knobs)) {

@@ -178,11 +178,8 @@ impl Store {
         if version < self.compacted {
             return None;
         }
-        let after = self
-            .log
-            .iter()
-            .skip_while(|change| change.version <= version);
-        Some(after.cloned().collect())
+        let first = self.log.partition_point(|change| change.version <= version);
+        Some(self.log.range(first..).cloned().collect())
     }
 
     /// Creates an object that must not exist.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use codex_k8s::cluster::kube::{Connection, KubeCluster, KubeOptions};
 use codex_k8s::cluster::manifests::environment_objects;
-use codex_k8s::cluster::{Cluster, ClusterCache, ErrorClass, ObjectRef, OpenGate};
+use codex_k8s::cluster::{
+    Cluster, ClusterCache, DeleteTarget, ErrorClass, ObjectKind, ObjectRef, OpenGate, Propagation,
+};
 use codex_k8s::sandbox::kubernetes::{Fault, FaultRule, Verb};
 use secrecy::SecretString;
 
@@ -223,4 +225,132 @@ async fn a_stale_list_is_what_the_server_says_and_the_watch_catches_up() {
     })
     .await;
     server.knobs().freeze_lists(false);
+}
+
+#[tokio::test]
+async fn an_object_replaced_before_the_deletion_arrives_is_left_alone() {
+    let server = model().await;
+    let cluster = server.cluster().await;
+    let environment = environment(server.identity());
+    let objects = environment_objects(&environment);
+    apply_all(&cluster, &objects).await;
+    let name = environment.service_account.clone();
+    let account = ObjectRef::namespaced(ObjectKind::ServiceAccount, &environment.namespace, &name);
+    let uid = cluster.get(&account).await.unwrap().unwrap().uid;
+    let target = DeleteTarget {
+        object: account.clone(),
+        uid,
+        propagation: Propagation::Background,
+    };
+    // The deletion has left us, and waits on its way.
+    let slow = Fault::Slow(Duration::from_millis(500));
+    server
+        .knobs()
+        .fault(FaultRule::once(Verb::Delete, "serviceaccounts", slow));
+    let deletion = cluster.delete(&target);
+    let replacement = async {
+        until("the deletion is on its way", || async {
+            (cluster.writes() > objects.len() as u64).then_some(())
+        })
+        .await;
+        server
+            .knobs()
+            .remove("serviceaccounts", &environment.namespace, &name);
+        let other = objects
+            .iter()
+            .find(|object| object["kind"] == "ServiceAccount")
+            .unwrap();
+        server.cluster().await.apply(other).await.unwrap().uid
+    };
+    let (deleted, new_uid) = tokio::join!(deletion, replacement);
+    assert_eq!(deleted.unwrap_err().class, ErrorClass::Conflict);
+    assert_eq!(cluster.get(&account).await.unwrap().unwrap().uid, new_uid);
+}
+
+#[tokio::test]
+async fn an_object_replaced_before_the_apply_arrives_is_left_alone() {
+    let server = model().await;
+    let cluster = server.cluster().await;
+    let environment = environment(server.identity());
+    let objects = environment_objects(&environment);
+    apply_all(&cluster, &objects).await;
+    let quota = objects
+        .iter()
+        .find(|object| object["kind"] == "ResourceQuota")
+        .unwrap();
+    let slow = Fault::Slow(Duration::from_millis(500));
+    server
+        .knobs()
+        .fault(FaultRule::once(Verb::Apply, "resourcequotas", slow));
+    let apply = cluster.apply(quota);
+    let replacement = async {
+        until("the apply is on its way", || async {
+            (cluster.writes() > objects.len() as u64).then_some(())
+        })
+        .await;
+        let (namespace, name) = (&environment.namespace, "codex-run");
+        server.knobs().remove("resourcequotas", namespace, name);
+        let foreign = serde_json::json!({"metadata": {}, "spec": {"hard": {"pods": "1"}}});
+        server
+            .knobs()
+            .seed("resourcequotas", namespace, name, foreign);
+    };
+    let (applied, ()) = tokio::join!(apply, replacement);
+    assert_eq!(applied.unwrap_err().class, ErrorClass::Conflict);
+    let left = server
+        .knobs()
+        .object("resourcequotas", &environment.namespace, "codex-run")
+        .unwrap();
+    assert_eq!(left["spec"]["hard"], serde_json::json!({"pods": "1"}));
+}
+
+#[tokio::test]
+async fn writes_are_server_side_applies_under_our_field_manager() {
+    let server = model().await;
+    let cluster = server.cluster().await;
+    let objects = environment_objects(&environment(server.identity()));
+    apply_all(&cluster, &objects).await;
+    let writes = server.knobs().writes();
+    assert_eq!(writes.len(), objects.len());
+    assert!(
+        writes
+            .iter()
+            .all(|write| write.verb == Verb::Apply && write.changed),
+        "{writes:?}"
+    );
+    apply_all(&cluster, &objects).await;
+    assert!(
+        server.knobs().writes()[objects.len()..]
+            .iter()
+            .all(|write| !write.changed)
+    );
+    let policy = server.knobs().objects("networkpolicies").remove(0);
+    assert_eq!(
+        policy["metadata"]["managedFields"][0]["manager"],
+        "codex-k8s"
+    );
+}
+
+#[tokio::test]
+async fn a_secrets_content_never_comes_back() {
+    let server = model().await;
+    let cluster = server.cluster().await;
+    cluster.watch();
+    let environment = environment(server.identity());
+    let spec = attempt(&environment, &["codex-k8s", "agent"]);
+    apply_all(&cluster, &whole_run(&environment, &spec)).await;
+    let seen = cached(&cluster, "the Secret is shown", |seen| {
+        seen.objects
+            .iter()
+            .any(|row| row.kind == ObjectKind::Secret)
+    })
+    .await;
+    let listed = cluster.list_owned().await.unwrap();
+    for text in [
+        format!("{seen:?}"),
+        format!("{listed:?}"),
+        format!("{cluster:?}"),
+    ] {
+        assert!(!text.contains("token-of-the-run") && !text.contains("dG9rZW4tb2YtdGhlLXJ1bg"));
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use codex_k8s::cluster::kube::KubeCluster;
-use codex_k8s::cluster::manifests::{RunEnvironment, TOKEN_FILE, environment_objects};
+use codex_k8s::cluster::manifests::{AttemptSpec, RunEnvironment, TOKEN_FILE, environment_objects};
 use codex_k8s::cluster::snapshot::{JobOutcome, PodPhase};
 use codex_k8s::cluster::{Cluster, DeleteTarget, LogRequest, ObjectKind, ObjectRef, Propagation};
 use codex_k8s::sandbox::kubernetes::ProcessRunner;
@@ -279,4 +279,36 @@ async fn a_pod_waits_for_the_secret_it_mounts() {
     })
     .await;
     clean_up(&cluster, &environment).await;
+}
+
+#[tokio::test]
+async fn a_deadline_ends_the_pod_and_fails_its_job() {
+    let server = Server::model(Arc::new(Sleeper)).await;
+    let cluster = server.cluster().await;
+    let environment = environment(server.identity());
+    let spec = AttemptSpec {
+        active_deadline_seconds: 1,
+        ..attempt(&environment, &["codex-k8s", "agent"])
+    };
+    apply_all(&cluster, &whole_run(&environment, &spec)).await;
+    let ended = until("the Job has failed and its pod is gone", || async {
+        let listed = cluster.list_owned().await.unwrap();
+        (listed.jobs[0].failed == 1 && listed.pods.is_empty()).then_some(listed)
+    })
+    .await;
+    let reason = Some("DeadlineExceeded".to_owned());
+    assert_eq!(ended.jobs[0].outcome, JobOutcome::Failed { reason });
+    clean_up(&cluster, &environment).await;
+}
+
+#[tokio::test]
+async fn stopping_the_model_ends_every_process_it_runs() {
+    let (_folder, server) = processes().await;
+    let cluster = server.cluster().await;
+    let environment = scripted_process(&cluster, &server, "trap '' TERM; echo $$; sleep 600").await;
+    let (_, log) = log_with(&cluster, &environment, "\n").await;
+    let id: u32 = log.trim().parse().unwrap();
+    assert!(runs(id));
+    server.knobs().stop_pods().await;
+    assert!(!runs(id));
 }

@@ -276,13 +276,11 @@ impl PodRunner for Scripted {
         self.launches.lock().unwrap().push(launch);
         let next = self.ends.lock().unwrap().pop();
         log.append(b"one\ntwo\nthree\n");
-        match next {
-            Some(code) => PodEnd::exited(code),
-            None => {
-                stop_requested(&mut stop).await;
-                PodEnd::exited(143)
-            }
+        if let Some(code) = next {
+            return PodEnd::exited(code);
         }
+        stop_requested(&mut stop).await;
+        PodEnd::exited(143)
     }
 }
 
