@@ -56,7 +56,7 @@ impl Default for HttpOptions {
             proxy: None,
             connect_timeout: Duration::from_secs(10),
             // A forge may take a while to compute a pack before it sends the first byte.
-            request_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_mins(1),
             max_response_bytes: 1024 * 1024 * 1024,
         }
     }

@@ -24,3 +24,11 @@ fn the_page_of_process_settings_is_up_to_date() {
         &codex_k8s::settings::reference::environment_page(),
     );
 }
+
+#[test]
+fn the_page_of_configuration_is_up_to_date() {
+    check_page(
+        "docs/reference/config.md",
+        &codex_k8s::desired::model::reference::config_page(),
+    );
+}

@@ -7,6 +7,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 use super::{
     error::{Code, ConfigError},
@@ -130,10 +131,9 @@ impl Raw {
         let spec = serde_path_to_error::deserialize(spec).map_err(|error| {
             let mut pointer = "/spec".to_owned();
             for segment in error.path() {
-                use serde_path_to_error::Segment;
                 match segment {
-                    Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-                    Segment::Map { key } => pointer.push_str(&format!("/{}", escaped(key))),
+                    Segment::Seq { index } => pointer = format!("{pointer}/{index}"),
+                    Segment::Map { key } => pointer = format!("{pointer}/{}", escaped(key)),
                     Segment::Enum { .. } | Segment::Unknown => {}
                 }
             }
@@ -181,12 +181,27 @@ pub(crate) struct Parsed {
     pub(crate) good: Vec<Raw>,
     /// Kind, scope and name of documents that have errors.
     pub(crate) broken: Vec<(Kind, Scope, ObjectName)>,
+    /// Names that may be declared by what cannot be read: that of a document
+    /// without a known kind, or of the file.
+    pub(crate) obscure: Vec<(Scope, String)>,
     /// What is wrong.
     pub(crate) errors: Vec<ConfigError>,
 }
 
 /// Reads the documents of a file.
 pub(crate) fn parse(file: &SourceFile) -> Parsed {
+    let mut parsed = read_file(file);
+    if parsed.good.is_empty() && parsed.broken.is_empty() && parsed.obscure.is_empty() {
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        let stem = name.split('.').next().unwrap_or_default();
+        parsed
+            .obscure
+            .push((Scope::of(&file.path), stem.to_owned()));
+    }
+    parsed
+}
+
+fn read_file(file: &SourceFile) -> Parsed {
     let mut parsed = Parsed::default();
     let text = match std::str::from_utf8(&file.bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -196,18 +211,13 @@ pub(crate) fn parse(file: &SourceFile) -> Parsed {
         }
     };
     let (yaml_text, offset, body) = if is_markdown(&file.path) {
-        match split_front_matter(text) {
-            Some((front, body, line)) => (front, 1, Some((body.to_owned(), line))),
-            None => {
-                let message = "a prompt template begins with front matter between two lines `---`";
-                parsed.errors.push(ConfigError::in_file(
-                    &file.path,
-                    Code::InvalidTemplate,
-                    message,
-                ));
-                return parsed;
-            }
-        }
+        let Some((front, body, line)) = split_front_matter(text) else {
+            let message = "a prompt template begins with front matter between two lines `---`";
+            let error = ConfigError::in_file(&file.path, Code::InvalidTemplate, message);
+            parsed.errors.push(error);
+            return parsed;
+        };
+        (front, 1, Some((body.to_owned(), line)))
     } else {
         (text, 0, None)
     };
@@ -270,20 +280,39 @@ fn read_document(
     body: Option<(String, usize)>,
     parsed: &mut Parsed,
 ) {
+    let name = name_of(&document.value);
     let raw = match envelope(file, document, body) {
         Ok(raw) => raw,
-        Err(errors) => return parsed.errors.extend(errors),
+        Err(errors) => {
+            parsed
+                .obscure
+                .extend(name.map(|name| (Scope::of(&file.path), name)));
+            return parsed.errors.extend(errors);
+        }
     };
     let mut errors = schema_check::check(&raw);
     errors.extend(misplaced(&raw));
     if errors.is_empty() {
         parsed.good.push(raw);
     } else {
+        if let (Kind::Project, Scope::Project(key)) = (raw.kind, &raw.scope) {
+            // Meant to be the folder's project, whatever it calls itself.
+            parsed
+                .obscure
+                .push((raw.scope.clone(), key.as_str().to_owned()));
+        }
         parsed
             .broken
             .push((raw.kind, raw.scope.clone(), raw.name.clone()));
         parsed.errors.extend(errors);
     }
+}
+
+fn name_of(value: &Value) -> Option<String> {
+    value
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
 }
 
 /// Reads `apiVersion`, `kind` and `metadata.name`, which all else depends on.
@@ -344,11 +373,7 @@ fn envelope(
             return Err(errors);
         }
     };
-    let name = value
-        .pointer("/metadata/name")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let name = ObjectName::new(name);
+    let name = ObjectName::new(name_of(&value).unwrap_or_default());
     Ok(Raw {
         file: file.path.clone(),
         scope: Scope::of(&file.path),

@@ -44,6 +44,11 @@ impl Objects {
         let mut taken: BTreeMap<(Kind, Scope, ObjectName), String> = BTreeMap::new();
         for file in parsed {
             errors.extend(file.errors);
+            for (scope, name) in file.obscure {
+                for kind in Kind::ALL {
+                    objects.declare(*kind, scope.clone(), &ObjectName::new(name.as_str()));
+                }
+            }
             for (kind, scope, name) in file.broken {
                 objects.declare(kind, scope, &name);
             }

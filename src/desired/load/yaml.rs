@@ -298,11 +298,11 @@ impl EventPass {
                 )
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(open) = self.open.pop() {
-                    if open.anchor != 0 {
-                        self.anchors
-                            .insert(open.anchor, self.nodes - open.nodes_before);
-                    }
+                if let Some(open) = self.open.pop()
+                    && open.anchor != 0
+                {
+                    let size = self.nodes - open.nodes_before;
+                    self.anchors.insert(open.anchor, size);
                 }
                 Ok(())
             }
@@ -372,7 +372,8 @@ impl EventPass {
             },
         };
         if let Some(places) = self.documents.last_mut() {
-            places.values.entry(pointer.clone()).or_insert(place);
+            // Of a key given twice the last value is the one that is read.
+            places.values.insert(pointer.clone(), place);
         }
         if let Some((anchor, inside)) = opens {
             self.open.push(Open {
@@ -472,7 +473,7 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..30 {
             let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-            text.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+            text += &format!("a{level}: &a{level} [{aliases}]\n");
         }
         let (documents, errors) = read(&text, 0);
         assert!(documents.is_empty());

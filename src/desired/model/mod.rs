@@ -15,6 +15,7 @@ pub mod labels;
 pub mod platform;
 pub mod policy;
 pub mod project;
+pub mod reference;
 pub mod repository;
 pub mod schema;
 pub mod stage;

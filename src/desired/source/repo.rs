@@ -90,10 +90,10 @@ fn remote_commit(
     last_accepted: Option<&CommitSha>,
 ) -> Result<(Repository, Oid), SourceError> {
     let cache = open_cache(settings)?;
-    if let Reference::Sha(sha) = &settings.reference {
-        if let Some(commit) = present(&cache, sha.as_str()) {
-            return Ok((cache, commit));
-        }
+    if let Reference::Sha(sha) = &settings.reference
+        && let Some(commit) = present(&cache, sha.as_str())
+    {
+        return Ok((cache, commit));
     }
     let wanted = wanted(settings, handle)?;
     let known = present(&cache, &wanted.sha);

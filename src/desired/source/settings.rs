@@ -61,12 +61,14 @@ pub enum Reference {
 impl FromStr for Reference {
     type Err = Infallible;
 
-    /// `branch:NAME`, `tag:NAME`, a full object id, or the name of a branch.
+    /// `branch:NAME`, `tag:NAME`, `sha:ID`, a full object id, or the name of a branch.
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(if let Some(name) = text.strip_prefix("tag:") {
             Self::Tag(name.to_owned())
         } else if let Some(name) = text.strip_prefix("branch:") {
             Self::Branch(name.to_owned())
+        } else if let Some(id) = text.strip_prefix("sha:") {
+            Self::Sha(CommitSha::new(id.to_lowercase()))
         } else if text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             Self::Sha(CommitSha::new(text.to_lowercase()))
         } else {

@@ -1,1 +1,675 @@
-//! Bad input and what it gets.
+//! Bad input and what it gets: an error with its place, all of them together,
+//! quickly, and nothing taken.
+
+use std::{
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use codex_k8s::{
+    cli::validate::{self, ValidateArgs, ValidateOutput},
+    desired::load::{Code, ConfigError, load, read_folder},
+    domain::ids::CommitSha,
+};
+use tempfile::TempDir;
+
+/// The example organisation in a folder of its own, to be broken.
+struct Broken {
+    folder: TempDir,
+}
+
+impl Broken {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Path::new(env!("CARGO_MANIFEST_DIR")).join("state");
+        for file in read_folder(&state).unwrap().files {
+            let path = folder.path().join(&file.path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, file.bytes).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+        self
+    }
+
+    #[track_caller]
+    fn replace(&self, path: &str, from: &str, to: &str) -> &Self {
+        let text = std::fs::read_to_string(self.folder.path().join(path)).unwrap();
+        assert!(text.contains(from), "{path} has no `{from}`");
+        self.write(path, text.replacen(from, to, 1))
+    }
+
+    fn errors(&self) -> Vec<ConfigError> {
+        let files = read_folder(self.folder.path()).unwrap();
+        load(CommitSha::new("0"), files).err().unwrap_or_default()
+    }
+}
+
+/// One file broken in one way, and the one error it gives.
+struct Case {
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+    place: (usize, usize),
+    path: &'static str,
+    code: Code,
+    message: &'static str,
+}
+
+/// What is wrong with a case, for people.
+fn mismatch(case: &Case) -> Option<String> {
+    let broken = Broken::new();
+    broken.replace(case.file, case.from, case.to);
+    let errors = broken.errors();
+    let good = errors.len() == 1
+        && errors[0].file == case.file
+        && (errors[0].line, errors[0].column) == case.place
+        && errors[0].path == case.path
+        && errors[0].code == case.code
+        && errors[0].message.contains(case.message);
+    let lines: Vec<String> = errors
+        .iter()
+        .map(|error| format!("  {error} [{} {}]", error.code, error.path))
+        .collect();
+    (!good).then(|| {
+        format!(
+            "{} → {}, expected {:?} {:?}:\n{}\n",
+            case.from,
+            case.to,
+            case.place,
+            case.path,
+            lines.join("\n")
+        )
+    })
+}
+
+#[track_caller]
+fn check(cases: &[Case]) {
+    let wrong: Vec<String> = cases.iter().filter_map(mismatch).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+const fn case(
+    file: &'static str,
+    (from, to): (&'static str, &'static str),
+    place: (usize, usize),
+    path: &'static str,
+    code: Code,
+    message: &'static str,
+) -> Case {
+    Case {
+        file,
+        from,
+        to,
+        place,
+        path,
+        code,
+        message,
+    }
+}
+
+const AGENT: &str = "agents/dev.yaml";
+const PROJECT: &str = "projects/demo/project.yaml";
+
+/// Documents of the wrong shape.
+const SHAPES: &[Case] = &[
+    case(
+        AGENT,
+        ("policy: standard", "polcy: standard\n  policy: standard"),
+        (10, 3),
+        "/spec/polcy",
+        Code::UnknownField,
+        "did you mean `policy`",
+    ),
+    case(
+        AGENT,
+        ("  policy: standard\n", ""),
+        (5, 1),
+        "/spec",
+        Code::MissingField,
+        "missing field `policy`",
+    ),
+    case(
+        AGENT,
+        ("command: [codex", "command: [7"),
+        (9, 13),
+        "/spec/command/0",
+        Code::WrongType,
+        "expected string, found 7",
+    ),
+    case(
+        AGENT,
+        ("rbacProfile: edit", "rbacProfile: root"),
+        (11, 16),
+        "/spec/rbacProfile",
+        Code::InvalidValue,
+        "`none`, `read`, `edit`, `admin`",
+    ),
+    case(
+        "prompts/dev/work.ru.md",
+        ("name: dev-work-ru", "name: Dev_"),
+        (5, 9),
+        "/metadata/name",
+        Code::InvalidValue,
+        "does not match",
+    ),
+    case(
+        AGENT,
+        ("kind: Agent", "kind: Agnet"),
+        (2, 7),
+        "/kind",
+        Code::UnknownKind,
+        "did you mean `Agent`",
+    ),
+    case(
+        AGENT,
+        ("v1alpha1", "v9"),
+        (1, 13),
+        "/apiVersion",
+        Code::UnknownApiVersion,
+        "v1alpha1",
+    ),
+    case(
+        "policies/standard.yaml",
+        ("runTimeout: 2h", "runTimeout: two hours"),
+        (7, 15),
+        "/spec/runTimeout",
+        Code::InvalidValue,
+        "does not match",
+    ),
+    case(
+        "policies/standard.yaml",
+        ("runTimeout: 2h", "runTimeout: 0s"),
+        (7, 15),
+        "/spec/runTimeout",
+        Code::InvalidValue,
+        "never zero",
+    ),
+    case(
+        "policies/standard.yaml",
+        ("maxAttempts: 3", "maxAttempts: 0"),
+        (8, 16),
+        "/spec/maxAttempts",
+        Code::InvalidValue,
+        "1",
+    ),
+    case(
+        PROJECT,
+        ("slots: 2", "slots: 2\n  slots: 3"),
+        (13, 3),
+        "/spec/slots",
+        Code::DuplicateKey,
+        "line 12",
+    ),
+    case(
+        PROJECT,
+        ("id: 1002, login: grace, ", "id: 1002, "),
+        (11, 7),
+        "/spec/members/1",
+        Code::InvalidValue,
+        "`id` and `login`",
+    ),
+    case(
+        PROJECT,
+        ("role: read_write", "role: owner"),
+        (11, 39),
+        "/spec/members/1/role",
+        Code::InvalidValue,
+        "`read_write`",
+    ),
+    case(
+        "stages.yaml",
+        ("runtimeMode: full-env", "runtimeMode: fullenv"),
+        (10, 20),
+        "/spec/stages/0/runtimeMode",
+        Code::InvalidValue,
+        "did you mean `full-env`",
+    ),
+    case(
+        "prompts/dev/work.en.md",
+        ("kind: work", "kind: wrok"),
+        (9, 9),
+        "/spec/kind",
+        Code::InvalidValue,
+        "did you mean `work`",
+    ),
+];
+
+#[test]
+fn errors_of_shape_have_their_place() {
+    check(SHAPES);
+}
+
+/// Documents that do not fit together.
+const BETWEEN: &[Case] = &[
+    case(
+        AGENT,
+        ("policy: standard", "policy: standart"),
+        (10, 11),
+        "/spec/policy",
+        Code::DanglingReference,
+        "did you mean `standard`",
+    ),
+    case(
+        AGENT,
+        ("image: codex-k8s/agent:latest", "image: evil.example/agent"),
+        (8, 10),
+        "/spec/image",
+        Code::GuardrailExceeded,
+        "allowed images",
+    ),
+    case(
+        AGENT,
+        ("command: [codex", "command: [sh"),
+        (9, 12),
+        "/spec/command",
+        Code::GuardrailExceeded,
+        "`sh`",
+    ),
+    case(
+        AGENT,
+        ("rbacProfile: edit", "rbacProfile: admin"),
+        (11, 16),
+        "/spec/rbacProfile",
+        Code::GuardrailExceeded,
+        "`admin`",
+    ),
+    case(
+        "stages.yaml",
+        ("needs: [input]", "needs: [inptu]"),
+        (16, 17),
+        "/spec/stages/0/onFailure/needs/0",
+        Code::DanglingReference,
+        "did you mean `input`",
+    ),
+    case(
+        "labels.yaml",
+        ("name: state:blocked", "name: RUN:DEV"),
+        (31, 13),
+        "/spec/state/blocked/name",
+        Code::LabelsNotDisjoint,
+        "disjoint",
+    ),
+    case(
+        "labels.yaml",
+        ("name: run:debug", "name: run:dev"),
+        (16, 11),
+        "/spec/debug/name",
+        Code::DuplicateName,
+        "already given",
+    ),
+    case(
+        "platform.yaml",
+        ("label: \"[ai-model-gpt-5.2]\"", "label: state:blocked"),
+        (39, 16),
+        "/spec/models/catalogue/3/label",
+        Code::LabelsNotDisjoint,
+        "disjoint",
+    ),
+    case(
+        "platform.yaml",
+        ("default: gpt-5.2-codex", "default: gpt-5.2-code"),
+        (27, 14),
+        "/spec/models/default",
+        Code::DanglingReference,
+        "did you mean `gpt-5.2-codex`",
+    ),
+    case(
+        "platform.yaml",
+        ("maxRuns: 10", "maxRuns: 1"),
+        (8, 12),
+        "/spec/maxRuns",
+        Code::LimitExceeded,
+        "add up to 2",
+    ),
+    case(
+        "platform.yaml",
+        ("cidrs: []", "cidrs: [10.0.0.0/40]"),
+        (21, 15),
+        "/spec/guardrails/egress/cidrs/0",
+        Code::InvalidValue,
+        "not a range",
+    ),
+    case(
+        PROJECT,
+        ("maxRuns: 2", "maxRuns: 3"),
+        (14, 14),
+        "/spec/limits/maxRuns",
+        Code::LimitExceeded,
+        "3 runs",
+    ),
+    case(
+        PROJECT,
+        ("dev: 2", "dev: 3"),
+        (16, 12),
+        "/spec/limits/perAgent/dev",
+        Code::LimitExceeded,
+        "above the 2",
+    ),
+    case(
+        PROJECT,
+        ("dev: 2", "dve: 2"),
+        (16, 7),
+        "/spec/limits/perAgent/dve",
+        Code::DanglingReference,
+        "did you mean `dev`",
+    ),
+    case(
+        PROJECT,
+        ("id: 1002", "id: 1001"),
+        (11, 13),
+        "/spec/members/1/id",
+        Code::DuplicateName,
+        "twice",
+    ),
+    case(
+        PROJECT,
+        (
+            "slots: 2",
+            "slots: 2\n  narrow: { podSecurity: privileged }",
+        ),
+        (13, 26),
+        "/spec/narrow/podSecurity",
+        Code::GuardrailExceeded,
+        "wider",
+    ),
+    case(
+        PROJECT,
+        ("slots: 2", "slots: 2\n  priorityLabel: STATE:blocked"),
+        (13, 18),
+        "/spec/priorityLabel",
+        Code::LabelsNotDisjoint,
+        "disjoint",
+    ),
+    case(
+        PROJECT,
+        ("name: demo", "name: other"),
+        (4, 9),
+        "/metadata/name",
+        Code::WrongPlace,
+        "`demo`",
+    ),
+    case(
+        "projects/demo/repositories/notes.yaml",
+        ("name: notes\n  baseBranch", "name: Hello\n  baseBranch"),
+        (7, 9),
+        "/spec/name",
+        Code::DuplicateName,
+        "twice",
+    ),
+    case(
+        "projects/demo/repositories/notes.yaml",
+        ("owner:", "project: other\n  owner:"),
+        (6, 12),
+        "/spec/project",
+        Code::WrongPlace,
+        "`demo`",
+    ),
+    case(
+        "prompts/dev/work.ru.md",
+        ("{{ issue.title }}", "{{ issue.titel }}"),
+        (30, 1),
+        "/spec/body",
+        Code::InvalidTemplate,
+        "did you mean `issue.title`",
+    ),
+    case(
+        "prompts/dev/work.ru.md",
+        ("{% endfor %}", "{% endif %}"),
+        (40, 1),
+        "/spec/body",
+        Code::InvalidTemplate,
+        "does not parse",
+    ),
+    case(
+        "prompts/dev/work.ru.md",
+        ("<!-- block: output -->", ""),
+        (12, 1),
+        "/spec/body",
+        Code::InvalidTemplate,
+        "block: output",
+    ),
+];
+
+#[test]
+fn errors_between_documents_have_their_place() {
+    check(BETWEEN);
+}
+
+#[test]
+fn all_errors_of_all_files_come_together_in_order() {
+    let broken = Broken::new();
+    broken
+        .replace(
+            AGENT,
+            "policy: standard",
+            "policy: absent\n  surprise: 1\n  image: 3",
+        )
+        .replace(PROJECT, "slots: 2", "slots: many")
+        .write("zzz.yaml", "a: [1\n");
+    let errors = broken.errors();
+    let found: Vec<_> = errors
+        .iter()
+        .map(|error| (error.file.as_str(), error.code))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (AGENT, Code::UnknownField),
+            (AGENT, Code::DuplicateKey),
+            (AGENT, Code::WrongType),
+            (PROJECT, Code::WrongType),
+            ("zzz.yaml", Code::InvalidYaml),
+        ],
+        "{errors:#?}"
+    );
+}
+
+#[test]
+fn kinds_of_a_later_version_are_refused_by_name() {
+    for kind in [
+        "ApprovalPolicy",
+        "Secret",
+        "Variable",
+        "Database",
+        "Docset",
+        "Schedule",
+    ] {
+        let broken = Broken::new();
+        broken.write("later.yaml", format!("apiVersion: codex-k8s.dev/v1alpha1\nkind: {kind}\nmetadata: {{ name: x }}\nspec: {{}}\n"));
+        let errors = broken.errors();
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        assert_eq!(errors[0].code, Code::UnsupportedKind);
+        assert_eq!(
+            errors[0].to_string(),
+            format!("later.yaml:2:7: kind {kind} is not supported yet")
+        );
+    }
+}
+
+#[test]
+fn names_are_taken_once_and_folders_need_their_project() {
+    let broken = Broken::new();
+    let agent = std::fs::read_to_string(broken.folder.path().join(AGENT)).unwrap();
+    broken
+        .write("agents/again.yaml", &agent)
+        .write("projects/dmo/agents/dev.yaml", &agent);
+    let errors = broken.errors();
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "agents/dev.yaml:4:9: duplicate Agent `dev`; the first is at agents/again.yaml:1",
+            "projects/dmo/agents/dev.yaml:2:7: `projects/dmo/` belongs to no Project `dmo`; did you mean `demo`?",
+        ]
+    );
+}
+
+#[test]
+fn a_single_kind_is_there_exactly_once_and_outside_projects() {
+    let broken = Broken::new();
+    let labels = std::fs::read_to_string(broken.folder.path().join("labels.yaml")).unwrap();
+    std::fs::remove_file(broken.folder.path().join("stages.yaml")).unwrap();
+    broken
+        .write("more.yaml", &labels)
+        .write("projects/demo/labels.yaml", &labels);
+    let found: Vec<_> = broken
+        .errors()
+        .into_iter()
+        .map(|error| (error.file, error.code))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (".".to_owned(), Code::MissingDocument),
+            ("more.yaml".to_owned(), Code::DuplicateName),
+            ("projects/demo/labels.yaml".to_owned(), Code::WrongPlace),
+        ]
+    );
+}
+
+#[test]
+fn hostile_files_are_refused_quickly_with_their_place() {
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..40 {
+        let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
+        bomb += &format!("a{level}: &a{level} [{aliases}]\n");
+    }
+    let mut keys = String::new();
+    for number in 0..60_000 {
+        keys += &format!("key{number}: 1\n");
+    }
+    let cases: [(&str, Vec<u8>, Code, (usize, usize)); 7] = [
+        (
+            "invalid.yaml",
+            b"a: 1\n b: 2\n".to_vec(),
+            Code::InvalidYaml,
+            (2, 3),
+        ),
+        ("bomb.yaml", bomb.into_bytes(), Code::AliasBomb, (6, 10)),
+        (
+            "deep.yaml",
+            "[".repeat(20_000).into_bytes(),
+            Code::TooDeep,
+            (1, 65),
+        ),
+        (
+            "deep-maps.yaml",
+            "{a: ".repeat(20_000).into_bytes(),
+            Code::TooDeep,
+            (1, 257),
+        ),
+        (
+            "huge.yaml",
+            vec![b'a'; 100 * 1024 * 1024],
+            Code::TooLarge,
+            (1, 1),
+        ),
+        (
+            "latin1.yaml",
+            b"# caf\xe9\n".to_vec(),
+            Code::NotUtf8,
+            (1, 6),
+        ),
+        ("keys.yaml", keys.into_bytes(), Code::MissingField, (1, 1)),
+    ];
+    let started = Instant::now();
+    for (file, content, code, place) in cases {
+        let broken = Broken::new();
+        broken.write(file, content);
+        let errors = broken.errors();
+        let first = errors.iter().find(|error| error.code == code);
+        let lines: Vec<String> = errors.iter().take(5).map(ToString::to_string).collect();
+        let first = first.unwrap_or_else(|| panic!("{file}: {lines:#?}"));
+        assert_eq!(
+            (first.file.as_str(), first.line, first.column),
+            (file, place.0, place.1),
+            "{lines:#?}"
+        );
+    }
+    assert!(
+        started.elapsed() < Duration::from_secs(60),
+        "hostile input is judged in seconds"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn links_out_of_the_folder_are_refused_and_never_read() {
+    let broken = Broken::new();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("x.yaml"), "secret: 1\n").unwrap();
+    let link = |target: &Path, name: &str| {
+        std::os::unix::fs::symlink(target, broken.folder.path().join(name)).unwrap()
+    };
+    link(&outside.path().join("x.yaml"), "agents/out.yaml");
+    link(outside.path(), "folder");
+    link(Path::new("../../x.yaml"), "agents/up.yaml");
+    link(Path::new("dev.yaml"), "agents/same.yaml");
+    let found: Vec<_> = broken
+        .errors()
+        .into_iter()
+        .map(|error| (error.file, error.code))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("agents/out.yaml".to_owned(), Code::PathEscapes),
+            ("agents/same.yaml".to_owned(), Code::SymbolicLink),
+            ("agents/up.yaml".to_owned(), Code::PathEscapes),
+            ("folder".to_owned(), Code::PathEscapes),
+        ]
+    );
+}
+
+#[test]
+fn validate_exits_0_for_a_good_folder_and_1_for_a_bad_one() {
+    let broken = Broken::new();
+    let args = |output| ValidateArgs {
+        path: broken.folder.path().to_path_buf(),
+        output,
+    };
+    assert_eq!(
+        validate::run(&args(ValidateOutput::Human)).unwrap(),
+        ExitCode::SUCCESS
+    );
+    broken.write("bad.yaml", "a: [1\n");
+    assert_eq!(
+        validate::run(&args(ValidateOutput::Human)).unwrap(),
+        ExitCode::FAILURE
+    );
+    assert_eq!(
+        validate::run(&args(ValidateOutput::Json)).unwrap(),
+        ExitCode::FAILURE
+    );
+    let absent = ValidateArgs {
+        path: broken.folder.path().join("absent"),
+        output: ValidateOutput::Human,
+    };
+    assert!(validate::run(&absent).is_err());
+}
+
+#[test]
+fn an_error_is_one_line_whatever_the_file_says() {
+    let broken = Broken::new();
+    broken.write(
+        "x.yaml",
+        "apiVersion: codex-k8s.dev/v1alpha1\nkind: \"Age\\nnt\\e[31m\"\n",
+    );
+    let line = broken.errors()[0].to_string();
+    assert!(!line.contains('\n') && !line.contains('\u{1b}'), "{line:?}");
+}
+
+#[test]
+fn a_revise_label_needs_a_stage_that_can_be_revised() {
+    let broken = Broken::new();
+    broken.replace("stages.yaml", "revisable: true", "revisable: false");
+    let lines: Vec<String> = broken.errors().iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["labels.yaml:13:15: stage `dev` is not revisable"]);
+}

@@ -44,18 +44,14 @@ fn project_limits(
     errors: &mut Vec<ConfigError>,
 ) {
     let spec = &project.spec;
-    if let Some(max_runs) = spec.limits.max_runs {
-        if max_runs > spec.slots {
-            let message = format!(
-                "{max_runs} runs need as many slots; the project has {}",
-                spec.slots
-            );
-            errors.push(project.error(
-                &["spec", "limits", "maxRuns"],
-                Code::LimitExceeded,
-                message,
-            ));
-        }
+    if let Some(max_runs) = spec.limits.max_runs
+        && max_runs > spec.slots
+    {
+        let message = format!(
+            "{max_runs} runs need as many slots; the project has {}",
+            spec.slots
+        );
+        errors.push(project.error(&["spec", "limits", "maxRuns"], Code::LimitExceeded, message));
     }
     let scope = Scope::Project(project.name.as_str().into());
     for (key, limit) in &spec.limits.per_agent {

@@ -193,15 +193,15 @@ fn stage_labels<T>(
     };
     let needs = || catalogue.spec.need.keys().map(String::as_str);
     let mut after = |field: &str, labels: &LabelsAfter| {
-        if let Some(state) = labels.state {
-            if catalogue.spec.state.get(state).is_none() {
-                let message = format!(
-                    "the label catalogue has no label for state `{}`",
-                    state.field()
-                );
-                let path = ["spec", "stages", index, field, "state"];
-                errors.push(model.error(&path, Code::DanglingReference, message));
-            }
+        if let Some(state) = labels.state
+            && catalogue.spec.state.get(state).is_none()
+        {
+            let message = format!(
+                "the label catalogue has no label for state `{}`",
+                state.field()
+            );
+            let path = ["spec", "stages", index, field, "state"];
+            errors.push(model.error(&path, Code::DanglingReference, message));
         }
         for (at, need) in labels.needs.iter().enumerate() {
             let path = ["spec", "stages", index, field, "needs", &at.to_string()];
@@ -340,23 +340,17 @@ fn repositories(objects: &Objects, errors: &mut Vec<ConfigError>) {
             (Scope::Project(_), _) => {}
         }
         // Root and folder documents of one project share its namespace of names.
-        if let Some(key) = Objects::project_of(repository) {
-            if let Some(first) = named.insert(
-                (key.clone(), &repository.name),
-                (&repository.scope, &repository.file),
-            ) {
-                if *first.0 != repository.scope {
-                    let message = format!(
-                        "duplicate Repository `{}` of project `{key}`",
-                        repository.name
-                    );
-                    errors.push(repository.error(
-                        &["metadata", "name"],
-                        Code::DuplicateName,
-                        message,
-                    ));
-                }
-            }
+        let Some(key) = Objects::project_of(repository) else {
+            continue;
+        };
+        let place = &repository.scope;
+        let first = named.insert((key.clone(), &repository.name), place);
+        if first.is_some_and(|first| first != place) {
+            let message = format!(
+                "duplicate Repository `{}` of project `{key}`",
+                repository.name
+            );
+            errors.push(repository.error(&["metadata", "name"], Code::DuplicateName, message));
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
             objects::Objects,
         },
         model::{
-            PromptTemplateSpec, TemplateKey, TemplateKind,
+            Kind, PromptTemplateSpec, TemplateKey, TemplateKind,
             template::{BLOCKS, VARIABLES, block_mark},
         },
     },
@@ -50,12 +50,11 @@ fn text(template: &Document<PromptTemplateSpec>, errors: &mut Vec<ConfigError>) 
     let body = template.spec.body.as_deref().unwrap_or_default();
     let mut from = 0;
     for block in BLOCKS {
-        match body[from..].find(&block_mark(block)) {
-            Some(at) => from += at,
-            None => {
-                let message = format!("block `{}` is missing or out of order", block_mark(block));
-                errors.push(in_text(template, 0, message));
-            }
+        if let Some(at) = body[from..].find(&block_mark(block)) {
+            from += at;
+        } else {
+            let message = format!("block `{}` is missing or out of order", block_mark(block));
+            errors.push(in_text(template, 0, message));
         }
     }
     let environment = Environment::empty();
@@ -102,7 +101,12 @@ fn is_known(name: &str) -> bool {
 
 /// Every stage has a template for new work, and for revisions where it takes
 /// them, in a locale that lookups always reach.
+///
+/// A template with errors may be the one that is missed; it is reported alone.
 fn every_stage_has_one(objects: &Objects, errors: &mut Vec<ConfigError>) {
+    if objects.anywhere(Kind::PromptTemplate).count() > objects.templates.len() {
+        return;
+    }
     let (Some(platform), Some(model)) = (objects.platforms.first(), objects.stage_models.first())
     else {
         return;
