@@ -1,7 +1,9 @@
 //! Integration tests.
-#![expect(clippy::unwrap_used, reason = "what a test does not expect ends it")]
+
+#![cfg(test)]
 
 mod desired;
 mod docs;
 mod github_model;
 mod kube;
+mod tidy;

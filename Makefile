@@ -1,0 +1,39 @@
+# The menu. `make help` shows it.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# A build needs no database: the query metadata is committed in .sqlx.
+export SQLX_OFFLINE := true
+# What is given to `make sandbox`, such as ARGS=--once.
+ARGS ?=
+
+.PHONY: help setup sandbox test check generate planted bench docs
+
+help: ## Show this menu.
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing on this machine (Git, PostgreSQL, a C compiler), or say how.
+	@.ci/setup
+
+sandbox: setup ## Run the whole platform against an embedded world (ARGS=--once: one run, then exit).
+	cargo run -- sandbox $(ARGS)
+
+test: setup ## Run all tests that this machine can run, and say what was left out.
+	@.ci/test
+
+check: setup ## Format, lints, documentation, dependencies, query metadata, generated pages.
+	@.ci/check
+
+generate: ## Write the generated pages under docs/reference anew.
+	UPDATE_DOCS=1 cargo test --quiet --test it docs
+
+planted: setup ## Break each invariant on purpose and see its test fail.
+	@tests/planted/run
+
+bench: ## Run the benchmarks.
+	@if [ -d benches ]; then cargo bench; else echo "there are no benchmarks yet"; fi
+
+docs: ## Build the book into target/book (needs mdbook).
+	@command -v mdbook >/dev/null || { echo "mdbook is missing: cargo install --locked mdbook" >&2; exit 1; }
+	mdbook build docs
