@@ -49,7 +49,7 @@ create table lease (
     beat bigint not null,
     updated_at timestamptz not null default platform_now()
 );
-insert into lease (epoch, holder, until, beat) values (0, null, to_timestamp(0), 0);
+insert into lease (epoch, holder, until, beat) values (0, null, timestamptz 'epoch', 0);
 
 create table config_revisions (
     revision bigint primary key check (revision > 0),

@@ -6,4 +6,6 @@ mod desired;
 mod docs;
 mod github_model;
 mod kube;
+mod store;
+mod support;
 mod tidy;

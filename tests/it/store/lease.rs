@@ -1,0 +1,113 @@
+//! One holder at a time, and no write by a stale one.
+
+use std::time::Duration;
+
+use codex_k8s::{
+    domain::{event::EventKind, ids::Epoch},
+    store::StoreError,
+};
+
+use super::fixtures::{World, event};
+use crate::support::postgres::LEASE;
+
+#[tokio::test]
+async fn a_held_lease_is_not_taken_and_one_run_out_is_taken_with_a_new_epoch() {
+    let world = World::new().await;
+    assert_eq!(
+        world.store.try_acquire("second", LEASE).await.unwrap(),
+        None
+    );
+    let renewed = world.store.renew(&world.grant, LEASE).await.unwrap();
+    assert_eq!(renewed.epoch, world.grant.epoch);
+    assert!(renewed.beat > world.grant.beat);
+
+    world.database.shift_clock(LEASE * 2).await;
+    assert!(matches!(
+        world.store.renew(&world.grant, LEASE).await,
+        Err(StoreError::LeaseLost)
+    ));
+    let taken = world
+        .store
+        .try_acquire("second", LEASE)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(taken.epoch, Epoch(world.grant.epoch.0 + 1));
+}
+
+#[tokio::test]
+async fn of_many_who_want_a_free_lease_one_gets_it() {
+    let world = World::new().await;
+    world.store.release(&world.grant).await.unwrap();
+    let wants = (0..8).map(|n| {
+        let store = world.store.clone();
+        async move {
+            store
+                .try_acquire(&format!("replica-{n}"), LEASE)
+                .await
+                .unwrap()
+        }
+    });
+    let grants = futures::future::join_all(wants).await;
+    assert_eq!(grants.iter().flatten().count(), 1);
+}
+
+#[tokio::test]
+async fn a_stale_holder_begins_no_transaction() {
+    let world = World::new().await;
+    world.database.shift_clock(LEASE * 2).await;
+    let lost = world.store.begin_holder(&world.grant).await;
+    assert!(matches!(lost, Err(StoreError::LeaseLost)), "run out");
+
+    let second = world
+        .store
+        .try_acquire("second", LEASE)
+        .await
+        .unwrap()
+        .unwrap();
+    let lost = world.store.begin_holder(&world.grant).await;
+    assert!(matches!(lost, Err(StoreError::LeaseLost)), "taken over");
+    assert!(world.store.begin_holder(&second).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_takeover_waits_for_the_holders_transaction_and_a_renewal_does_not() {
+    let world = World::new().await;
+    let mut tx = world.begin().await;
+    tx.insert_event(&event(EventKind::ConfigAccepted))
+        .await
+        .unwrap();
+    world.database.shift_clock(LEASE / 2).await;
+    // The renewal passes the open transaction's lock.
+    let renewed = tokio::time::timeout(
+        Duration::from_secs(10),
+        world.store.renew(&world.grant, Duration::from_secs(1)),
+    )
+    .await
+    .expect("a renewal does not wait")
+    .unwrap();
+    assert!(renewed.until < world.grant.until);
+    world.database.shift_clock(LEASE * 2).await;
+
+    let store = world.store.clone();
+    let mut takeover =
+        tokio::spawn(async move { store.try_acquire("second", LEASE).await.unwrap() });
+    let waited = tokio::time::timeout(Duration::from_millis(300), &mut takeover).await;
+    assert!(
+        waited.is_err(),
+        "the takeover waits for the open transaction"
+    );
+    tx.commit().await.unwrap();
+    let taken = takeover.await.unwrap().expect("then it has the lease");
+    assert!(taken.epoch > world.grant.epoch);
+}
+
+#[tokio::test]
+async fn an_epoch_jumps_ahead_after_a_restore_and_never_back() {
+    let world = World::new().await;
+    assert_eq!(world.store.jump_epoch(Epoch(40)).await.unwrap(), Epoch(40));
+    assert_eq!(world.store.jump_epoch(Epoch(5)).await.unwrap(), Epoch(41));
+    let lost = world.store.begin_holder(&world.grant).await;
+    assert!(matches!(lost, Err(StoreError::LeaseLost)));
+    assert_eq!(world.store.read_lease().await.unwrap().epoch, Epoch(41));
+}

@@ -1,0 +1,12 @@
+//! The store against a real Postgres.
+
+mod api;
+mod effects;
+mod fixtures;
+mod lease;
+mod migrations;
+mod mirror;
+mod pass;
+mod private_postgres;
+mod reports;
+mod runs;
