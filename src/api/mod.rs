@@ -12,10 +12,12 @@
 
 mod body;
 mod error;
+mod forge_git;
 pub mod git;
 mod metrics;
 mod ops;
 pub mod port;
+mod rows;
 pub mod run;
 mod secret;
 mod serve;
@@ -23,6 +25,7 @@ mod staff;
 mod webhook;
 
 pub use error::{ApiError, ApiResult};
+pub use forge_git::ForgeGit;
 pub use metrics::ApiMetrics;
 pub use ops::{OpsContext, ops_router};
 pub use run::{RunApi, RunApiParts, RunApiSettings, run_router};

@@ -11,8 +11,8 @@ use crate::domain::{
     Timestamp,
     event::FlowEvent,
     fact::{Fact, PushFact, PushOutcome},
-    ids::{AttemptNo, RepositoryId, RepositoryName, RunId},
-    run::{Attempt, Run, RunState},
+    ids::{AttemptNo, BranchName, CommitSha, RepositoryId, RepositoryName, RunId},
+    run::{FrozenRun, Run, RunState},
     run_api::LogChunk,
 };
 
@@ -22,20 +22,35 @@ pub enum PortError {
     /// It cannot be reached now; the same call may go well later.
     #[error("the store is not available")]
     Unavailable(#[source] anyhow::Error),
+    /// The run takes no more of this: it stops, has ended, or has a newer attempt.
+    #[error("the run takes no more of this")]
+    Over,
     /// It was reached and failed.
     #[error("the store failed")]
     Failed(#[source] anyhow::Error),
 }
 
-/// A run as the run API must see it at every call.
+/// What a call of the run API is judged by.
 #[derive(Debug, Clone)]
 pub struct RunAccess {
     /// The run.
-    pub run: Run,
-    /// Its newest attempt.
-    pub attempt: Attempt,
-    /// Whether that attempt has handed in its result.
-    pub result_handed_in: bool,
+    pub run: RunId,
+    /// Its repository.
+    pub repository: RepositoryId,
+    /// Where it stands.
+    pub state: RunState,
+    /// The number of its newest attempt, which alone may speak.
+    pub attempt: AttemptNo,
+    /// The key version of that attempt's token.
+    pub key_version: i32,
+    /// Its branch.
+    pub branch: Option<BranchName>,
+    /// The head of its branch that was accepted last.
+    pub accepted_head: Option<CommitSha>,
+    /// Everything fixed at its launch.
+    pub frozen: Option<FrozenRun>,
+    /// When it began to stop.
+    pub stopping_at: Option<Timestamp>,
     /// The database's clock.
     pub now: Timestamp,
 }
@@ -63,8 +78,15 @@ pub struct SessionBlob {
 /// The rows of the run API: reads, and inserts of facts.
 #[async_trait]
 pub trait RunStore: Send + Sync {
-    /// The run with its newest attempt; `None` where there is none.
+    /// What calls for a run are judged by; `None` where there is no such run or
+    /// it has no attempt.
     async fn run_access(&self, run: RunId) -> Result<Option<RunAccess>, PortError>;
+
+    /// The whole run.
+    async fn get_run(&self, run: RunId) -> Result<Option<Run>, PortError>;
+
+    /// Whether an attempt has handed in its result.
+    async fn has_result(&self, run: RunId, attempt: AttemptNo) -> Result<bool, PortError>;
 
     /// Inserts a fact of an attempt. A heartbeat replaces the attempt's older
     /// one; a result or an end is taken once.
@@ -115,7 +137,9 @@ pub struct RunFilter {
     pub project: Option<String>,
     /// In this state only.
     pub state: Option<RunState>,
-    /// Of this work item only.
+    /// Of this repository only.
+    pub repository: Option<i64>,
+    /// Of this issue or pull request of the repository only.
     pub issue: Option<i64>,
     /// At most so many, newest first.
     pub limit: u32,
@@ -130,8 +154,6 @@ pub struct StoredChunk {
     pub sequence: i64,
     /// The text.
     pub text: String,
-    /// When it came in.
-    pub created_at: Timestamp,
 }
 
 /// The rows of the staff API: reads only.
@@ -147,12 +169,11 @@ pub trait StaffStore: Send + Sync {
     async fn events(&self, run: RunId, after: i64, limit: u32)
     -> Result<Vec<FlowEvent>, PortError>;
 
-    /// A run's log chunks in order, of one attempt or all, above `after`.
+    /// A run's log chunks in order, after an attempt's chunk.
     async fn logs(
         &self,
         run: RunId,
-        attempt: Option<AttemptNo>,
-        after: i64,
+        after: Option<(AttemptNo, i64)>,
         limit: u32,
     ) -> Result<Vec<StoredChunk>, PortError>;
 }

@@ -143,6 +143,7 @@ pub struct Items<T> {
 struct ListQuery {
     project: Option<String>,
     state: Option<String>,
+    repository: Option<i64>,
     issue: Option<i64>,
     limit: Option<u32>,
 }
@@ -173,9 +174,16 @@ async fn list(
         .state
         .map(|state| state.parse().map_err(|_| unknown(&state)))
         .transpose()?;
+    if given.issue.is_some() && given.repository.is_none() {
+        return Err(ApiError::bad_field(
+            "repository",
+            "an issue is named with its repository's id",
+        ));
+    }
     let filter = RunFilter {
         project: given.project,
         state,
+        repository: given.repository,
         issue: given.issue,
         limit: given.limit.unwrap_or(100).min(MAX_ROWS),
     };
@@ -213,8 +221,8 @@ async fn logs(
     let page = query(page)?;
     let run = known(&context, &id).await?.id;
     let limit = page.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS);
-    let attempt = page.attempt.map(AttemptNo);
-    let chunks = context.store.logs(run, attempt, page.after, limit).await;
+    let after = page.attempt.map(|attempt| (AttemptNo(attempt), page.after));
+    let chunks = context.store.logs(run, after, limit).await;
     Ok(Json(Items {
         items: chunks.map_err(refused)?,
     }))
@@ -229,8 +237,13 @@ async fn known(context: &StaffContext, id: &str) -> ApiResult<Run> {
 }
 
 /// What the caller is told of a failing store; the log gets the rest.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` is given"
+)]
 pub(crate) fn refused(error: PortError) -> ApiError {
     match &error {
+        PortError::Over => ApiError::gone("run_over", "the run takes no more of this"),
         PortError::Unavailable(cause) => {
             tracing::warn!(error = format!("{cause:#}"), "the store is not available");
             ApiError::unavailable()

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretSlice};
 
 use super::{
     ids::{AttemptNo, RunId},
@@ -26,14 +26,14 @@ pub enum InvalidKeyRing {
 /// Keys by version; at least one.
 #[derive(Clone)]
 pub struct RunKeys {
-    keys: BTreeMap<i32, SecretString>,
+    keys: BTreeMap<i32, SecretSlice<u8>>,
     newest: i32,
 }
 
 impl RunKeys {
     /// Takes keys by version.
-    pub fn new(keys: BTreeMap<i32, SecretString>) -> Result<Self, InvalidKeyRing> {
-        let short = |key: &SecretString| key.expose_secret().len() < 16;
+    pub fn new(keys: BTreeMap<i32, SecretSlice<u8>>) -> Result<Self, InvalidKeyRing> {
+        let short = |key: &SecretSlice<u8>| key.expose_secret().len() < 16;
         if let Some((version, _)) = keys.iter().find(|(_, key)| short(key)) {
             return Err(InvalidKeyRing::Short(*version));
         }
@@ -54,7 +54,7 @@ impl RunKeys {
             run,
             attempt,
         };
-        Some(RunToken::derive(key.expose_secret().as_bytes(), claim))
+        Some(RunToken::derive(key.expose_secret(), claim))
     }
 
     /// What a token speaks for, if it was made with a key of this ring. The
@@ -64,7 +64,7 @@ impl RunKeys {
         let claim = token.claim()?;
         let known = self.keys.get(&claim.key_version);
         let key = known.or_else(|| self.keys.get(&self.newest))?;
-        let verified = token.verify(key.expose_secret().as_bytes());
+        let verified = token.verify(key.expose_secret());
         known.and(verified)
     }
 }
@@ -83,10 +83,8 @@ mod tests {
 
     fn ring(versions: &[i32]) -> RunKeys {
         let key = |v: &i32| {
-            (
-                *v,
-                SecretString::from(format!("key number {v} of the ring")),
-            )
+            let bytes = format!("key number {v} of the ring").into_bytes();
+            (*v, SecretSlice::from(bytes))
         };
         RunKeys::new(versions.iter().map(key).collect()).unwrap()
     }
@@ -105,7 +103,7 @@ mod tests {
             RunKeys::new(BTreeMap::new()).unwrap_err(),
             InvalidKeyRing::Empty
         );
-        let short = BTreeMap::from([(4, SecretString::from("short"))]);
+        let short = BTreeMap::from([(4, b"short".to_vec().into())]);
         assert_eq!(RunKeys::new(short).unwrap_err(), InvalidKeyRing::Short(4));
     }
 }

@@ -1,5 +1,6 @@
 //! The embedded world: a GitHub model, a Kubernetes model, a private Postgres.
 
+pub mod agent;
 pub mod github;
 pub mod kubernetes;
 pub mod postgres;

@@ -77,6 +77,13 @@ impl TokenKeys {
         self.0.keys().next_back().copied().unwrap_or_default()
     }
 
+    /// The keys by version, for the ring of the run API.
+    pub fn by_version(&self) -> BTreeMap<i32, SecretSlice<u8>> {
+        let keys = self.0.iter();
+        keys.map(|(version, key)| (*version, key.0.clone()))
+            .collect()
+    }
+
     /// Reads `VERSION:HEX,…`; the error never repeats a key.
     pub fn parse(secret: &SecretString) -> Result<Self, String> {
         let mut keys = BTreeMap::new();

@@ -243,6 +243,31 @@ impl ApiStore {
         Ok(bytes)
     }
 
+    /// Whether an attempt has handed in its result.
+    pub async fn has_result(&self, run: RunId, attempt: AttemptNo) -> Result<bool, StoreError> {
+        Ok(self.result_of(run, attempt).await?.is_some())
+    }
+
+    /// The attempt's newest push of a commit, if it pushed it before.
+    pub async fn push_of(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+        new: &CommitSha,
+    ) -> Result<Option<i64>, StoreError> {
+        let id = sqlx::query_scalar(
+            "select fact_id from run_facts
+             where run_id = $1 and attempt = $2 and kind = 'push' and payload->>'new' = $3
+             order by fact_id desc limit 1",
+        )
+        .bind(run.0)
+        .bind(attempt.0)
+        .bind(new.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(id)
+    }
+
     async fn result_of(&self, run: RunId, attempt: AttemptNo) -> Result<Option<i64>, StoreError> {
         let id = sqlx::query_scalar!(
             "select fact_id from run_facts where run_id = $1 and attempt = $2 and kind = 'result'",

@@ -77,7 +77,7 @@ async fn live_caller(api: &RunApi, headers: &HeaderMap) -> ApiResult<Caller> {
 
 async fn remote(api: &RunApi, caller: &Caller) -> ApiResult<GitRemote> {
     let name = &caller.frozen()?.repository_name;
-    let repository = caller.access.run.repository;
+    let repository = caller.access.repository;
     api.remotes.remote(repository, name).await.map_err(|error| {
         let error = format!("{error:#}");
         tracing::warn!(run.id = %caller.run(), error, "no Git remote for a run");

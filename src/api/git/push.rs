@@ -18,7 +18,7 @@ use tokio::{fs::File, io::AsyncWriteExt, time::Instant};
 use crate::domain::{
     fact::{PushFact, PushOutcome},
     ids::CommitSha,
-    run_api::{MAX_PACK_BYTES, PUSH_PENDING},
+    run_api::PUSH_PENDING,
 };
 
 use super::{
@@ -86,7 +86,8 @@ pub(crate) async fn receive_pack(
     body: Body,
 ) -> ApiResult<Response> {
     let caller = live_caller(&api, &headers).await?;
-    if caller.access.result_handed_in {
+    let handed_in = api.store.has_result(caller.run(), caller.attempt()).await;
+    if handed_in.map_err(staff::refused)? {
         let message = "this attempt has handed in its result";
         return Err(ApiError::conflict("result_handed_in", message));
     }
@@ -122,7 +123,7 @@ struct Target {
 impl Target {
     async fn of(caller: &Caller, copy: &Copy) -> ApiResult<Self> {
         let base_branch = &caller.frozen()?.base_branch;
-        let Some(branch) = caller.access.run.branch.clone() else {
+        let Some(branch) = caller.access.branch.clone() else {
             return Err(ApiError::internal());
         };
         let failed = |error| git_failed(&error);
@@ -136,7 +137,7 @@ impl Target {
 }
 
 async fn refreshed(api: &RunApi, caller: &Caller, remote: &GitRemote) -> ApiResult<Copy> {
-    let repository = caller.access.run.repository;
+    let repository = caller.access.repository;
     let copy = api.caches.refreshed(repository, remote).await;
     copy.map_err(|error| git_failed(&error))
 }
@@ -152,7 +153,7 @@ async fn judge(
     }
     let spool = tempfile::tempdir().map_err(|error| git_failed(&error.into()))?;
     let path = spool.path().join("push");
-    let commands = spooled(headers, body, &path).await?;
+    let commands = spooled(headers, body, &path, api.settings.push_bytes).await?;
     if commands.refs.is_empty() && !commands.shallow {
         return Ok(Judged::Nothing);
     }
@@ -166,7 +167,7 @@ async fn judge(
     if target.head.as_ref() == Some(&new) {
         return Ok(Judged::AlreadyThere(commands));
     }
-    let accepted = caller.access.run.accepted_head.as_ref();
+    let accepted = caller.access.accepted_head.as_ref();
     if let Err(reason) = check::expected_old(command, target.head.as_ref(), accepted) {
         return Ok(Judged::Refused(commands, reason));
     }
@@ -181,8 +182,13 @@ async fn judge(
 }
 
 /// Writes the body to a file, limit first, and reads the commands at its start.
-async fn spooled(headers: &HeaderMap, body: Body, path: &Path) -> ApiResult<Commands> {
-    let limit = MAX_PACK_BYTES + MAX_COMMAND_BYTES as u64;
+async fn spooled(
+    headers: &HeaderMap,
+    body: Body,
+    path: &Path,
+    pack_bytes: u64,
+) -> ApiResult<Commands> {
+    let limit = pack_bytes + MAX_COMMAND_BYTES as u64;
     if body::announced(headers).is_some_and(|length| length > limit) {
         return Err(ApiError::too_large(limit));
     }
@@ -233,7 +239,6 @@ async fn examined(
     }
     let allowed = caller
         .access
-        .run
         .frozen
         .as_ref()
         .is_some_and(|frozen| frozen.allow_workflow_pushes);
@@ -246,10 +251,9 @@ async fn examined(
         }
     }
     let pack = packed(&quarantine, target, new).await?;
-    if pack.len() as u64 > MAX_PACK_BYTES {
-        return Ok(Err(format!(
-            "the push is larger than {MAX_PACK_BYTES} bytes"
-        )));
+    let limit = api.settings.push_bytes;
+    if pack.len() as u64 > limit {
+        return Ok(Err(format!("the push is larger than {limit} bytes")));
     }
     Ok(Ok(pack))
 }

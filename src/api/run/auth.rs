@@ -37,12 +37,12 @@ pub(crate) async fn caller(api: &RunApi, headers: &HeaderMap) -> ApiResult<Calle
     let access = access
         .map_err(staff::refused)?
         .ok_or_else(ApiError::unauthorized)?;
-    let newest = access.attempt.number;
+    let newest = access.attempt;
     if claim.attempt < newest {
         let message = format!("attempt {} was followed by attempt {newest}", claim.attempt);
         return Err(ApiError::conflict("attempt_superseded", message));
     }
-    if claim.attempt > newest || claim.key_version != access.attempt.key_version {
+    if claim.attempt > newest || claim.key_version != access.key_version {
         return Err(ApiError::unauthorized());
     }
     Ok(Caller { access })
@@ -51,17 +51,17 @@ pub(crate) async fn caller(api: &RunApi, headers: &HeaderMap) -> ApiResult<Calle
 impl Caller {
     /// The run.
     pub(crate) fn run(&self) -> RunId {
-        self.access.run.id
+        self.access.run
     }
 
     /// The attempt.
     pub(crate) fn attempt(&self) -> AttemptNo {
-        self.access.attempt.number
+        self.access.attempt
     }
 
     /// Refuses unless the run still takes facts.
     pub(crate) fn must_be_live(&self) -> ApiResult<()> {
-        if self.access.run.state.takes_facts() {
+        if self.access.state.takes_facts() {
             return Ok(());
         }
         Err(self.over())
@@ -69,13 +69,13 @@ impl Caller {
 
     /// Refuses unless the run takes facts or its last words.
     pub(crate) fn may_speak(&self, last_words: std::time::Duration) -> ApiResult<()> {
-        let run = &self.access.run;
-        let in_time = run.state == RunState::Stopping
-            && run.stopping_at.is_none_or(|at| {
-                let since = (self.access.now - at).to_std().unwrap_or_default();
+        let access = &self.access;
+        let in_time = access.state == RunState::Stopping
+            && access.stopping_at.is_none_or(|at| {
+                let since = (access.now - at).to_std().unwrap_or_default();
                 since <= last_words
             });
-        if run.state.takes_facts() || in_time {
+        if access.state.takes_facts() || in_time {
             return Ok(());
         }
         Err(self.over())
@@ -83,7 +83,7 @@ impl Caller {
 
     /// What was fixed at launch. An attempt without it cannot be.
     pub(crate) fn frozen(&self) -> ApiResult<&FrozenRun> {
-        self.access.run.frozen.as_ref().ok_or_else(|| {
+        self.access.frozen.as_ref().ok_or_else(|| {
             tracing::error!(run.id = %self.run(), "a run with an attempt has nothing frozen");
             ApiError::internal()
         })
@@ -99,7 +99,7 @@ impl Caller {
     }
 
     fn over(&self) -> ApiError {
-        let state = self.access.run.state;
+        let state = self.access.state;
         ApiError::gone("run_over", format!("the run is {state}"))
     }
 }

@@ -17,6 +17,7 @@ use super::{
         body,
         error::{ApiError, ApiResult},
         port::Inserted,
+        staff,
     },
     Caller, RunApi, caller,
 };
@@ -33,12 +34,16 @@ pub(super) async fn show(
 ) -> ApiResult<Json<RunFacts>> {
     let caller = caller(&api, &headers).await?;
     caller.must_be_live()?;
-    facts(&api, &caller).map(Json)
+    facts(&api, &caller).await.map(Json)
 }
 
-fn facts(api: &RunApi, caller: &Caller) -> ApiResult<RunFacts> {
+async fn facts(api: &RunApi, caller: &Caller) -> ApiResult<RunFacts> {
     let frozen = caller.frozen()?;
-    let run = &caller.access.run;
+    let run = api.store.get_run(caller.run()).await;
+    let run = run
+        .map_err(staff::refused)?
+        .ok_or_else(ApiError::unauthorized)?;
+    let handed_in = api.store.has_result(caller.run(), caller.attempt()).await;
     let Some(branch) = run.branch.clone() else {
         tracing::error!(run.id = %run.id, "a launched run has no branch");
         return Err(ApiError::internal());
@@ -63,7 +68,7 @@ fn facts(api: &RunApi, caller: &Caller) -> ApiResult<RunFacts> {
         locale: frozen.locale.clone(),
         author: api.settings.author.clone(),
         pace: api.settings.pace(frozen.timeout_seconds),
-        result_handed_in: caller.access.result_handed_in,
+        result_handed_in: handed_in.map_err(staff::refused)?,
     })
 }
 
@@ -73,10 +78,11 @@ pub(super) async fn heartbeat(
     headers: HeaderMap,
 ) -> ApiResult<Json<Order>> {
     let caller = caller(&api, &headers).await?;
-    let run = &caller.access.run;
-    if !run.state.takes_facts() {
-        let reason = run.reason.clone();
-        let reason = reason.unwrap_or_else(|| format!("the run is {}", run.state));
+    let state = caller.access.state;
+    if !state.takes_facts() {
+        let run = api.store.get_run(caller.run()).await;
+        let reason = run.map_err(staff::refused)?.and_then(|run| run.reason);
+        let reason = reason.unwrap_or_else(|| format!("the run is {state}"));
         return Ok(Json(Order::Stop { reason }));
     }
     caller.say(&api, &Fact::Heartbeat).await?;

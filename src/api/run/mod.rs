@@ -19,7 +19,7 @@ use axum::{
 };
 
 use crate::domain::{
-    run_api::{CommitAuthor, Pace},
+    run_api::{CommitAuthor, MAX_PACK_BYTES, Pace},
     run_keys::RunKeys,
 };
 
@@ -48,6 +48,8 @@ pub struct RunApiSettings {
     pub session: Duration,
     /// How long a stopping run's last logs and session are taken.
     pub last_words: Duration,
+    /// The largest pack of one push.
+    pub push_bytes: u64,
     /// How long a push waits for its outcome.
     pub push_wait: Duration,
     /// The folder for caches and quarantines of Git objects.
@@ -69,6 +71,7 @@ impl RunApiSettings {
             grace: Duration::from_secs(10),
             session: Duration::from_mins(2),
             last_words: Duration::from_mins(1),
+            push_bytes: MAX_PACK_BYTES,
             push_wait: Duration::from_mins(2),
             git_dir,
             ca_file: None,

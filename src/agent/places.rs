@@ -1,0 +1,89 @@
+//! Where things lie below the work folder, and what is remembered there across
+//! a restart of the runner.
+
+use std::{fs, io, path::PathBuf};
+
+use crate::domain::ids::AttemptNo;
+
+use super::machine::CommandEnd;
+
+/// The work folder's layout.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// The checked-out repository.
+    pub(crate) repository: PathBuf,
+    /// The command's home: `CODEX_HOME`.
+    pub(crate) codex_home: PathBuf,
+    /// What the runner remembers.
+    state: PathBuf,
+}
+
+impl Places {
+    /// Makes the folders.
+    pub(crate) fn below(work: &std::path::Path) -> io::Result<Self> {
+        fs::create_dir_all(work)?;
+        let work = work.canonicalize()?;
+        let places = Self {
+            repository: work.join("repository"),
+            codex_home: work.join("codex-home"),
+            state: work.join("runner"),
+        };
+        fs::create_dir_all(&places.codex_home)?;
+        fs::create_dir_all(&places.state)?;
+        Ok(places)
+    }
+
+    /// A folder that only the runner writes to.
+    pub(crate) fn state(&self) -> &std::path::Path {
+        &self.state
+    }
+
+    /// The prompt, as a file.
+    pub(crate) fn prompt_file(&self) -> PathBuf {
+        self.state.join("prompt.md")
+    }
+
+    /// Where the command may write its result.
+    pub(crate) fn result_file(&self) -> PathBuf {
+        self.state.join("result.json")
+    }
+
+    /// The command's process group, while it runs.
+    pub(crate) fn group_file(&self) -> PathBuf {
+        self.state.join("command.pid")
+    }
+
+    /// How the attempt's command ended, if it did before.
+    pub(crate) fn finished(&self, attempt: AttemptNo) -> Option<CommandEnd> {
+        let bytes = fs::read(self.finished_file(attempt)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Remembers how the attempt's command ended.
+    pub(crate) fn remember(&self, attempt: AttemptNo, end: &CommandEnd) -> io::Result<()> {
+        let bytes = serde_json::to_vec(end)?;
+        replace(&self.finished_file(attempt), &bytes)
+    }
+
+    /// A block of log sequence numbers that no earlier start of this attempt used.
+    pub(crate) fn log_sequences(&self, attempt: AttemptNo, block: i64) -> io::Result<i64> {
+        let file = self.state.join(format!("log-sequence-{attempt}"));
+        let first = fs::read_to_string(&file)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(1);
+        replace(&file, (first + block).to_string().as_bytes())?;
+        Ok(first)
+    }
+
+    fn finished_file(&self, attempt: AttemptNo) -> PathBuf {
+        self.state.join(format!("finished-{attempt}.json"))
+    }
+}
+
+/// Writes a file so that it is either as before or whole.
+pub(crate) fn replace(path: &std::path::Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    fs::write(&new, bytes)?;
+    fs::rename(new, path)
+}

@@ -1,0 +1,208 @@
+//! The store behind the API: its port on the API's own login.
+
+use anyhow::anyhow;
+use async_trait::async_trait;
+
+use crate::{
+    domain::{
+        event::FlowEvent,
+        fact::{Fact, PushFact, PushOutcome},
+        ids::{AttemptNo, IssueNumber, ProjectKey, RepositoryId, RunId, Subject},
+        run::Run,
+        run_api::LogChunk,
+    },
+    store::{self, ApiStore, StoreError},
+};
+
+use super::port::{
+    Inserted, PortError, RunAccess, RunFilter, RunStore, SessionBlob, StaffStore, StoredChunk,
+};
+
+impl From<StoreError> for PortError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict { .. } => Self::Over,
+            error if error.is_transient() => Self::Unavailable(error.into()),
+            error => Self::Failed(error.into()),
+        }
+    }
+}
+
+#[async_trait]
+impl RunStore for ApiStore {
+    async fn run_access(&self, run: RunId) -> Result<Option<RunAccess>, PortError> {
+        let Some(row) = Self::run_access(self, run).await? else {
+            return Ok(None);
+        };
+        let (Some(attempt), Some(key_version)) = (row.attempt, row.key_version) else {
+            return Ok(None);
+        };
+        Ok(Some(RunAccess {
+            run: row.run,
+            repository: row.repository,
+            state: row.state,
+            attempt,
+            key_version,
+            branch: row.branch,
+            accepted_head: row.accepted_head,
+            frozen: row.frozen,
+            stopping_at: row.stopping_at,
+            now: row.now,
+        }))
+    }
+
+    async fn get_run(&self, run: RunId) -> Result<Option<Run>, PortError> {
+        Ok(Self::get_run(self, run).await?)
+    }
+
+    async fn has_result(&self, run: RunId, attempt: AttemptNo) -> Result<bool, PortError> {
+        Ok(Self::has_result(self, run, attempt).await?)
+    }
+
+    async fn insert_fact(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+        fact: &Fact,
+    ) -> Result<Inserted, PortError> {
+        let inserted = Self::insert_fact(self, run, attempt, fact).await?;
+        Ok(if inserted.new {
+            Inserted::New
+        } else {
+            Inserted::Repeated
+        })
+    }
+
+    async fn insert_push(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+        push: &PushFact,
+        pack: Vec<u8>,
+    ) -> Result<i64, PortError> {
+        let known = self.push_of(run, attempt, &push.new).await?;
+        if let Some(fact) = known
+            && !matches!(
+                Self::push_outcome(self, fact).await?,
+                Some(PushOutcome::Refused { .. })
+            )
+        {
+            return Ok(fact);
+        }
+        Ok(Self::insert_push(self, run, attempt, push, &pack).await?)
+    }
+
+    async fn push_outcome(&self, fact: i64) -> Result<Option<PushOutcome>, PortError> {
+        Ok(Self::push_outcome(self, fact).await?)
+    }
+
+    async fn append_log_chunks(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+        chunks: &[LogChunk],
+    ) -> Result<(), PortError> {
+        for chunk in chunks {
+            let bytes = chunk.text.as_bytes();
+            self.append_log_chunk(run, attempt, chunk.sequence, bytes)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn save_session(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+        session: SessionBlob,
+    ) -> Result<(), PortError> {
+        Ok(Self::save_session(self, run, attempt, &tagged(session)).await?)
+    }
+
+    async fn latest_session(&self, run: RunId) -> Result<Option<SessionBlob>, PortError> {
+        match Self::latest_session(self, run).await? {
+            None => Ok(None),
+            Some(bytes) => untagged(&bytes)
+                .map(Some)
+                .ok_or_else(|| PortError::Failed(anyhow!("the session of {run} has no tag"))),
+        }
+    }
+}
+
+/// A stored session is its format, a line's end, and the blob.
+fn tagged(session: SessionBlob) -> Vec<u8> {
+    let mut bytes = session.format.into_bytes();
+    bytes.push(b'\n');
+    bytes.extend(session.bytes);
+    bytes
+}
+
+fn untagged(bytes: &[u8]) -> Option<SessionBlob> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    Some(SessionBlob {
+        format: std::str::from_utf8(&bytes[..end]).ok()?.to_owned(),
+        bytes: bytes[end + 1..].to_vec(),
+    })
+}
+
+#[async_trait]
+impl StaffStore for ApiStore {
+    async fn list_runs(&self, filter: &RunFilter) -> Result<Vec<Run>, PortError> {
+        let subject = filter.repository.zip(filter.issue);
+        let narrowed = store::RunFilter {
+            project: filter.project.clone().map(ProjectKey::new),
+            state: filter.state,
+            repository: filter.repository.map(RepositoryId),
+            subject: subject.map(|(repository, number)| Subject {
+                repository: RepositoryId(repository),
+                number: IssueNumber(number),
+            }),
+        };
+        Ok(Self::list_runs(self, &narrowed, i64::from(filter.limit)).await?)
+    }
+
+    async fn get_run(&self, run: RunId) -> Result<Option<Run>, PortError> {
+        Ok(Self::get_run(self, run).await?)
+    }
+
+    async fn events(
+        &self,
+        run: RunId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<FlowEvent>, PortError> {
+        let events = self.events_of(run).await?;
+        let after = events.into_iter().filter(|event| event.id > after);
+        Ok(after.take(limit as usize).collect())
+    }
+
+    async fn logs(
+        &self,
+        run: RunId,
+        after: Option<(AttemptNo, i64)>,
+        limit: u32,
+    ) -> Result<Vec<StoredChunk>, PortError> {
+        let chunks = self.read_logs(run, after, i64::from(limit)).await?;
+        let chunk = |chunk: store::LogChunk| StoredChunk {
+            attempt: chunk.attempt,
+            sequence: chunk.seq,
+            text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
+        };
+        Ok(chunks.into_iter().map(chunk).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_keeps_its_format_whatever_it_holds() {
+        let session = SessionBlob {
+            format: "files/1".to_owned(),
+            bytes: b"a\nb\0".to_vec(),
+        };
+        assert_eq!(untagged(&tagged(session.clone())), Some(session));
+        assert_eq!(untagged(b"no tag"), None);
+    }
+}
