@@ -21,9 +21,10 @@ use super::super::port::ClusterCache;
 use super::super::snapshot::{ClusterSnapshot, JobRow, NamespaceRow, ObjectRow, PodRow};
 use super::{lock, rows};
 
-/// After this a write that no watch has shown is forgotten: the object was
-/// made and deleted before we looked.
-const OVERLAY_LIMIT: Duration = Duration::from_mins(1);
+/// A write that no watch has shown for the length of a watch and this is
+/// forgotten: the object was made and deleted before we looked. A watch whose
+/// connection died silently is noticed before that, five seconds after its end.
+const OVERLAY_MARGIN: Duration = Duration::from_secs(30);
 
 /// Namespace and name of an object; no namespace where it lives in none.
 type Place = (String, String);
@@ -100,16 +101,18 @@ pub(super) struct Mirror<R> {
     /// The list being read, with the time it was begun.
     filling: Option<(Instant, BTreeMap<Place, R>)>,
     overlay: BTreeMap<Place, (Instant, R)>,
+    overlay_limit: Duration,
     step: Step,
     last_event: Instant,
 }
 
 impl<R: Row> Mirror<R> {
-    fn new() -> Self {
+    fn new(overlay_limit: Duration) -> Self {
         Self {
             rows: BTreeMap::new(),
             filling: None,
             overlay: BTreeMap::new(),
+            overlay_limit,
             step: Step::Starting,
             last_event: Instant::now(),
         }
@@ -172,24 +175,13 @@ impl<R: Row> Mirror<R> {
         self.filling = None;
     }
 
+    /// What readers see: an own write hides the row that it is newer than.
     fn visible(&self) -> impl Iterator<Item = &R> {
-        let fresh = |(written, row)| {
-            (Instant::now().duration_since(written) < OVERLAY_LIMIT).then_some(row)
-        };
-        let laid = self
-            .overlay
-            .values()
-            .filter_map(move |(at, row)| fresh((*at, row)));
-        let hidden = |key: &Place| {
-            self.overlay
-                .get(key)
-                .is_some_and(|(at, _)| at.elapsed() < OVERLAY_LIMIT)
-        };
-        self.rows
-            .iter()
-            .filter(move |(key, _)| !hidden(key))
-            .map(|(_, row)| row)
-            .chain(laid)
+        let fresh = |written: &Instant| written.elapsed() < self.overlay_limit;
+        let hidden = move |key: &Place| self.overlay.get(key).is_some_and(|(at, _)| fresh(at));
+        let shown = self.rows.iter().filter(move |(key, _)| !hidden(key));
+        let laid = self.overlay.values().filter(move |(at, _)| fresh(at));
+        shown.map(|(_, row)| row).chain(laid.map(|(_, row)| row))
     }
 
     fn trouble(&self) -> Option<&str> {
@@ -222,13 +214,14 @@ pub(super) struct Cache {
 
 impl Cache {
     pub(super) fn new(watch_timeout: Duration) -> Self {
-        let objects = ObjectKind::METADATA_ONLY.map(|kind| (kind, Mirror::new()));
+        let limit = watch_timeout + OVERLAY_MARGIN;
+        let objects = ObjectKind::METADATA_ONLY.map(|kind| (kind, Mirror::new(limit)));
         Self {
             mirrors: Mutex::new(Mirrors {
-                namespaces: Mirror::new(),
-                jobs: Mirror::new(),
-                pods: Mirror::new(),
-                nodes: Mirror::new(),
+                namespaces: Mirror::new(limit),
+                jobs: Mirror::new(limit),
+                pods: Mirror::new(limit),
+                nodes: Mirror::new(limit),
                 objects: objects.into(),
             }),
             changes: watch::Sender::new(0),
@@ -366,7 +359,7 @@ mod tests {
     }
 
     fn listed(rows: &[NodeRow]) -> Mirror<NodeRow> {
-        let mut mirror = Mirror::new();
+        let mut mirror = Mirror::new(Duration::from_mins(1));
         mirror.take(Event::Init);
         for row in rows {
             mirror.take(Event::InitApply(row.clone()));
@@ -377,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_mirror_is_in_step_only_after_a_complete_list() {
-        let mut mirror = Mirror::new();
+        let mut mirror = Mirror::new(Duration::from_mins(1));
         assert_eq!(mirror.trouble(), Some("not read yet"));
         mirror.take(Event::Init);
         mirror.take(Event::InitApply(row("a", 1)));

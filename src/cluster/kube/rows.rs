@@ -200,3 +200,79 @@ pub(super) fn unreachable_since(node: &Node) -> Option<DateTime<Utc>> {
         .and_then(time)
         .or(Some(DateTime::UNIX_EPOCH))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod_row(status: serde_json::Value) -> PodRow {
+        let whole = json!({
+            "metadata": {"name": "p", "namespace": "n", "uid": "u", "resourceVersion": "3",
+                "labels": {labels::RUN_ID: "00000000-0000-0000-0000-000000000001",
+                    labels::ATTEMPT: "2"}},
+            "spec": {"containers": [], "nodeName": "node-a"},
+            "status": status,
+        });
+        pod(&serde_json::from_value(whole).unwrap())
+    }
+
+    #[test]
+    fn a_pod_says_why_it_does_not_start() {
+        let unplaced = pod_row(json!({"phase": "Pending", "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}));
+        assert_eq!(unplaced.waiting_reason.as_deref(), Some("Unschedulable"));
+        let container = json!({"name": "agent", "image": "i", "imageID": "", "ready": false,
+            "restartCount": 0, "state": {"waiting": {"reason": "ErrImagePull"}}});
+        let unpulled = pod_row(json!({"phase": "Pending", "containerStatuses": [container]}));
+        assert_eq!(unpulled.waiting_reason.as_deref(), Some("ErrImagePull"));
+        assert_eq!((unpulled.phase, unpulled.ready), (PodPhase::Pending, false));
+    }
+
+    #[test]
+    fn a_pod_says_how_it_ended_and_whose_it_is() {
+        let container = json!({"name": "agent", "image": "i", "imageID": "", "ready": false,
+            "restartCount": 0, "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}});
+        let row = pod_row(json!({"phase": "Failed", "reason": "Evicted",
+            "containerStatuses": [container]}));
+        let reason = Some("OOMKilled".to_owned());
+        assert_eq!(
+            row.terminated,
+            Some(Terminated {
+                exit_code: 137,
+                reason
+            })
+        );
+        assert_eq!(
+            (row.phase, row.reason.as_deref()),
+            (PodPhase::Failed, Some("Evicted"))
+        );
+        assert_eq!(row.owner.attempt, Some(2));
+        assert_eq!(row.owner.run.unwrap().as_u128(), 1);
+        assert!(row.has_ended());
+    }
+
+    #[test]
+    fn labels_that_do_not_parse_name_no_run() {
+        let meta = ObjectMeta {
+            labels: Some([(labels::RUN_ID.to_owned(), "no uuid".to_owned())].into()),
+            ..ObjectMeta::default()
+        };
+        assert_eq!(object(ObjectKind::Secret, &meta).owner, Owner::default());
+    }
+
+    #[test]
+    fn a_node_is_unreachable_since_its_taint() {
+        let node = |taints: serde_json::Value| -> Node {
+            serde_json::from_value(json!({"metadata": {"name": "n"}, "spec": {"taints": taints}}))
+                .unwrap()
+        };
+        let tainted = node(json!([{"key": UNREACHABLE, "effect": "NoExecute",
+            "timeAdded": "2026-01-02T03:04:05Z"}]));
+        let since = unreachable_since(&tainted).unwrap();
+        assert_eq!(since.to_rfc3339(), "2026-01-02T03:04:05+00:00");
+        let other = json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]);
+        assert_eq!(unreachable_since(&node(other)), None);
+    }
+}

@@ -80,13 +80,20 @@ async fn an_apply_that_changes_nothing_writes_nothing() {
     let cluster = server.cluster().await;
     let environment = environment(server.identity());
     let objects = environment_objects(&environment);
-    let mut first = Vec::new();
+    apply_all(&cluster, &objects).await;
     for object in &objects {
-        first.push(cluster.apply(object).await.unwrap());
+        // A real cluster's controllers fill in a status of their own first.
+        until("two applies leave the same version", || async {
+            let before = cluster.apply(object).await.unwrap();
+            (cluster.apply(object).await.unwrap() == before).then_some(())
+        })
+        .await;
     }
-    for (object, before) in objects.iter().zip(&first) {
-        let again = cluster.apply(object).await.unwrap();
-        assert_eq!(&again, before, "{object}");
+    if let Some(model) = &server.model {
+        assert_eq!(
+            model.writes().iter().filter(|write| write.changed).count(),
+            objects.len()
+        );
     }
     clean_up(&cluster, &environment).await;
 }
