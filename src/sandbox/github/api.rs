@@ -5,7 +5,7 @@
 
 use axum::body::Body;
 use axum::http::Response;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest as _, Sha256};
 
 use super::auth::authenticate;
@@ -13,7 +13,9 @@ use super::budget::Resource;
 use super::call::{Call, Need, Route, check_repo};
 use super::contract::{self, Exchange};
 use super::exchanges::Noted;
+use super::faults::Fault;
 use super::journal::Write;
+use super::lag::milliseconds;
 use super::reply::{Answer, Reply};
 use super::rest;
 use super::server::{Asked, Shared, State, response, segments};
@@ -26,7 +28,7 @@ struct Caller {
     name: String,
 }
 
-pub(super) async fn answer(shared: &Shared, asked: &Asked) -> Response<Body> {
+pub(super) fn answer(shared: &Shared, asked: &Asked) -> Response<Body> {
     let reply = {
         let mut state = shared.lock();
         answered(&mut state, asked)
@@ -59,9 +61,12 @@ fn unjudged(state: &mut State, asked: &Asked) -> Reply {
     } else {
         state.budgets.check(&caller.name, Resource::Core, now)
     };
-    let mut reply = match allowed.and_then(|()| routed(state, asked, &caller)) {
-        Ok(reply) | Err(reply) => reply,
-    };
+    if let Some(Fault::StaleRead { by_ms }) = asked.twist {
+        state.world.stale_by = milliseconds(by_ms);
+    }
+    let answer = allowed.and_then(|()| routed(state, asked, &caller));
+    state.world.stale_by = TimeDelta::zero();
+    let (Ok(mut reply) | Err(mut reply)) = answer;
     reply = tagged(reply, asked);
     if reply.status != 304 && !free {
         state.budgets.budget(&caller.name, Resource::Core, now).used += 1;
@@ -88,8 +93,17 @@ fn path_of(state: &State, asked: &Asked) -> Vec<String> {
     path
 }
 
+/// The operation of a request, as counters and fault rules name it.
+pub(super) fn operation(state: &State, asked: &Asked) -> String {
+    let found = rest::find(&asked.method, &path_of(state, asked));
+    found.map_or_else(
+        || format!("{} {}", asked.method, asked.path),
+        |(route, _)| format!("{} {}", route.method, route.path),
+    )
+}
+
 /// Judges an exchange by GitHub's description and notes it.
-fn judge(state: &mut State, asked: &Asked, reply: &Reply) {
+pub(super) fn judge(state: &mut State, asked: &Asked, reply: &Reply) {
     if !state.exchanges.check.judge {
         return;
     }
@@ -178,6 +192,7 @@ fn routed(state: &mut State, asked: &Asked, caller: &Caller) -> Answer {
         body,
         repo,
         url,
+        repeats_page: asked.twist == Some(Fault::RepeatedPage),
     };
     check(&call, route)?;
     if route.writes() {
@@ -253,12 +268,17 @@ fn tagged(mut reply: Reply, asked: &Asked) -> Reply {
         .chain_update(link)
         .chain_update(asked.header("authorization").unwrap_or(""))
         .finalize();
-    let tag = format!("W/\"{}\"", hex::encode(digest));
+    let mut tag = format!("W/\"{}\"", hex::encode(digest));
     let known = asked.header("if-none-match").unwrap_or("");
-    let bare = tag.trim_start_matches("W/");
-    if known
-        .split(',')
-        .any(|one| one.trim().trim_start_matches("W/") == bare)
+    let bare = tag.trim_start_matches("W/").to_owned();
+    let told_so = asked.twist == Some(Fault::NotModified) && !known.is_empty();
+    if told_so {
+        tag = known.to_owned();
+    }
+    if told_so
+        || known
+            .split(',')
+            .any(|one| one.trim().trim_start_matches("W/") == bare)
     {
         reply = Reply {
             status: 304,

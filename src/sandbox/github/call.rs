@@ -109,6 +109,8 @@ pub(super) struct Call<'w> {
     pub repo: u64,
     /// The request's address without its query.
     pub url: String,
+    /// A fault: a later page shows the page before it.
+    pub repeats_page: bool,
 }
 
 impl Call<'_> {
@@ -176,7 +178,11 @@ impl Call<'_> {
     pub(super) fn list<T>(&self, items: Vec<T>, render: impl FnMut(T) -> Value) -> Answer {
         let (page, total) = (self.page(), items.len());
         let link = page.link(total, |number| self.page_url(number));
-        let body = page.cut(items).into_iter().map(render).collect();
+        let mut shown = page;
+        if self.repeats_page && page.number > 1 {
+            shown.number -= 1;
+        }
+        let body = shown.cut(items).into_iter().map(render).collect();
         let mut reply = Reply::ok(Value::Array(body));
         reply.headers.extend(link.map(|link| ("link", link)));
         Ok(reply)

@@ -1,7 +1,8 @@
 //! The control endpoint: people's actions and the model's state for another process.
 //!
 //! `POST /_model/actions` takes one [`Action`] as JSON, `GET /_model/state` answers what a timeline
-//! needs. Both ask for the control secret as bearer; neither counts as traffic.
+//! needs, `GET /_model/counters` counters and writes, `POST` and `DELETE /_model/faults` switch faults.
+//! All ask for the control secret as bearer; none counts as traffic.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -195,6 +196,21 @@ pub(super) fn answer(shared: &Shared, asked: &Asked) -> Reply {
     match (asked.method.as_str(), asked.path.as_str()) {
         ("GET", "/_model/state") => Reply::ok(state_json(&shared.lock().world)),
         ("POST", "/_model/actions") => act(shared, asked),
+        ("GET", "/_model/counters") => {
+            let state = shared.lock();
+            Reply::ok(json!({ "counters": state.journal.counters, "writes": state.journal.writes }))
+        }
+        ("POST", "/_model/faults") => match serde_json::from_slice(&asked.body) {
+            Ok(rule) => {
+                shared.lock().faults.rules.push(rule);
+                Reply::ok(json!({}))
+            }
+            Err(error) => Reply::error(400, &error.to_string()),
+        },
+        ("DELETE", "/_model/faults") => {
+            shared.lock().faults.rules.clear();
+            Reply::no_content()
+        }
         _ => Reply::not_found(),
     }
 }

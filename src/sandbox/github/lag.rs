@@ -110,6 +110,9 @@ pub(super) struct SeenAt {
     pub pulls: DateTime<Utc>,
 }
 
+/// How long replaced versions are kept for stale reads.
+const REMEMBERED: TimeDelta = TimeDelta::minutes(5);
+
 /// A thing with the versions that some reader may still be shown.
 #[derive(Debug, Clone)]
 pub(super) struct Versioned<T> {
@@ -134,9 +137,12 @@ impl<T: Clone> Versioned<T> {
 
     /// Begins a new version that readers see from `seen_at` on.
     pub(super) fn edit(&mut self, now: DateTime<Utc>, seen_at: SeenAt) -> &mut T {
-        let settled = self.seen_at.own <= now && self.seen_at.pulls <= now;
-        if settled {
+        let forgotten = |at: &SeenAt| at.own.max(at.pulls) <= now - REMEMBERED;
+        if forgotten(&self.seen_at) {
             self.earlier.clear();
+        }
+        while self.earlier.get(1).is_some_and(|(at, _)| forgotten(at)) {
+            self.earlier.remove(0);
         }
         self.earlier.push((self.seen_at, self.current.clone()));
         self.seen_at = seen_at;

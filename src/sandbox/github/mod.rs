@@ -20,6 +20,8 @@ mod change;
 mod contract;
 mod control;
 mod exchanges;
+mod faults;
+mod graphql;
 mod journal;
 mod lag;
 mod people;
@@ -31,6 +33,7 @@ mod server;
 mod smart;
 mod store;
 mod views;
+mod wire;
 mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -45,6 +48,7 @@ pub use budget::Limits;
 pub use change::ModelError;
 pub use control::Action;
 pub use exchanges::{ContractCheck, ExchangeTotals};
+pub use faults::{Fault, FaultRule, Often};
 pub use journal::{Counters, Write};
 pub use lag::Lag;
 pub use seed::{AppSeed, RepositorySeed, TokenSeed};
@@ -120,6 +124,7 @@ impl GitHubModel {
             budgets: budget::Budgets::new(config.limits),
             journal: journal::Journal::default(),
             exchanges: exchanges::Exchanges::new(config.contract)?,
+            faults: faults::Faults::new(config.seed),
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -128,8 +133,9 @@ impl GitHubModel {
         let router = axum::Router::new()
             .fallback(server::answer)
             .with_state(Arc::clone(&shared));
+        let service = router.into_make_service_with_connect_info::<wire::Fuse>();
         let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
+            if let Err(error) = axum::serve(wire::Fused(listener), service).await {
                 tracing::error!(error = %error, "the GitHub model stopped serving");
             }
         });
@@ -193,6 +199,16 @@ impl GitHubModel {
     /// Changes the rate limits.
     pub fn set_limits(&self, limits: Limits) {
         self.shared.lock().budgets.limits = limits;
+    }
+
+    /// Switches a fault on.
+    pub fn add_fault(&self, rule: FaultRule) {
+        self.shared.lock().faults.rules.push(rule);
+    }
+
+    /// Switches all faults off.
+    pub fn clear_faults(&self) {
+        self.shared.lock().faults.rules.clear();
     }
 
     /// The counters so far.

@@ -5,18 +5,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::State as Extracted;
+use axum::extract::{ConnectInfo, State as Extracted};
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::HeaderName};
 use serde_json::Value;
 
 use super::budget::Budgets;
 use super::exchanges::Exchanges;
+use super::faults::{Fault, Faults};
 use super::journal::Journal;
 use super::reply::Reply;
+use super::wire::Fuse;
 use super::world::{Principal, World};
-use super::{api, control, smart};
+use super::{api, control, graphql, smart};
 
 /// The greatest request body, above GitHub's push limit for nothing but our own packs.
 const LARGEST_BODY: usize = 256 * 1024 * 1024;
@@ -27,6 +30,7 @@ pub(super) struct State {
     pub budgets: Budgets,
     pub journal: Journal,
     pub exchanges: Exchanges,
+    pub faults: Faults,
 }
 
 /// What every request shares.
@@ -60,6 +64,8 @@ pub(super) struct Asked {
     pub raw_query: String,
     pub headers: HeaderMap,
     pub body: bytes::Bytes,
+    /// A fault that changes what is read.
+    pub twist: Option<Fault>,
 }
 
 impl Asked {
@@ -110,27 +116,112 @@ fn decoded(segment: &str) -> String {
 /// Answers any request.
 pub(super) async fn answer(
     Extracted(shared): Extracted<Arc<Shared>>,
+    ConnectInfo(fuse): ConnectInfo<Fuse>,
     request: Request<Body>,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
         return response(&Reply::error(413, "Payload Too Large"));
     };
-    let asked = Asked {
+    let mut asked = Asked {
         method: parts.method.as_str().to_owned(),
         path: parts.uri.path().to_owned(),
         raw_query: parts.uri.query().unwrap_or("").to_owned(),
         headers: parts.headers,
         body,
+        twist: None,
     };
-    if asked.path.starts_with("/api/v3/") || asked.path == "/api/v3" {
-        return api::answer(&shared, &asked).await;
-    }
     if asked.path.starts_with("/_model/") {
         return response(&control::answer(&shared, &asked));
     }
+    let fault = drawn(&shared, &asked);
+    match fault {
+        None => served(&shared, &asked).await,
+        Some(Fault::Status {
+            status,
+            retry_after,
+        }) => refused(&shared, &asked, status, retry_after),
+        Some(Fault::LostRequest { hold_ms }) => lost(&fuse, hold_ms).await,
+        Some(Fault::LostAnswer { hold_ms }) => {
+            served(&shared, &asked).await;
+            lost(&fuse, hold_ms).await
+        }
+        Some(Fault::TruncatedBody) => truncated(served(&shared, &asked).await).await,
+        Some(Fault::Slow { by_ms }) => {
+            tokio::time::sleep(Duration::from_millis(by_ms)).await;
+            served(&shared, &asked).await
+        }
+        Some(Fault::RepeatedPage | Fault::StaleRead { .. } | Fault::NotModified) => {
+            asked.twist = fault;
+            served(&shared, &asked).await
+        }
+    }
+}
+
+/// The route a fault rule names, and whether a rule fires for it.
+fn drawn(shared: &Shared, asked: &Asked) -> Option<Fault> {
+    let mut state = shared.lock();
+    let route = match smart::asked_for(&asked.path) {
+        _ if asked.path == "/api/graphql" => "POST /graphql".to_owned(),
+        Some((_, smart::Service::ReceivePack)) => "GIT receive-pack".to_owned(),
+        Some(_) => "GIT upload-pack".to_owned(),
+        None => api::operation(&state, asked),
+    };
+    let fault = state.faults.draw(&route)?;
+    state.journal.fault(fault.name());
+    Some(fault)
+}
+
+fn refused(
+    shared: &Shared,
+    asked: &Asked,
+    status: u16,
+    retry_after: Option<u32>,
+) -> Response<Body> {
+    let message = match (status, retry_after) {
+        (403 | 429, Some(_)) => {
+            "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+        }
+        (401, _) => "Bad credentials",
+        (404, _) => "Not Found",
+        (409, _) => "Conflict",
+        (410, _) => "Gone",
+        (422, _) => "Validation Failed",
+        (500.., _) => "Server Error",
+        _ => "Forbidden",
+    };
+    let mut reply = Reply::error(status, message);
+    reply
+        .headers
+        .extend(retry_after.map(|wait| ("retry-after", wait.to_string())));
+    let mut state = shared.lock();
+    if asked.path.starts_with("/api/v3/") {
+        api::judge(&mut state, asked, &reply);
+    }
+    response(&api::with_common_headers(reply, state.world.now()))
+}
+
+async fn lost(fuse: &Fuse, hold_ms: u64) -> Response<Body> {
+    tokio::time::sleep(Duration::from_millis(hold_ms)).await;
+    fuse.break_now();
+    response(&Reply::no_content())
+}
+
+async fn truncated(whole: Response<Body>) -> Response<Body> {
+    let (parts, body) = whole.into_parts();
+    let body = to_bytes(body, LARGEST_BODY).await.unwrap_or_default();
+    Response::from_parts(parts, Body::from(body.slice(..body.len() / 2)))
+}
+
+async fn served(shared: &Shared, asked: &Asked) -> Response<Body> {
+    if asked.path.starts_with("/api/v3/") || asked.path == "/api/v3" {
+        return api::answer(shared, asked);
+    }
+    if asked.path == "/api/graphql" && asked.method == "POST" {
+        return graphql::answer(shared, asked);
+    }
     if let Some((repo, service)) = smart::asked_for(&asked.path) {
-        return smart::answer(&shared, &asked, repo, service).await;
+        return smart::answer(shared, asked, repo, service).await;
     }
     response(&Reply::not_found())
 }

@@ -333,6 +333,8 @@ pub(super) struct World {
     pub dir: PathBuf,
     pub offset: TimeDelta,
     pub lag: Lag,
+    /// How much older than usual the read in hand is, by a fault.
+    pub stale_by: TimeDelta,
     pub seeded: Seeded,
     pub users: BTreeMap<u64, User>,
     pub apps: BTreeMap<u64, App>,
@@ -351,6 +353,7 @@ impl World {
             dir,
             offset: TimeDelta::zero(),
             lag,
+            stale_by: TimeDelta::zero(),
             seeded: Seeded::new(seed),
             users: BTreeMap::new(),
             apps: BTreeMap::new(),
@@ -365,6 +368,11 @@ impl World {
     /// The model's time: the system's, plus what a test has added.
     pub(super) fn now(&self) -> DateTime<Utc> {
         Utc::now() + self.offset
+    }
+
+    /// The moment whose state readers are shown: now, or earlier by a fault.
+    pub(super) fn seen_now(&self) -> DateTime<Utc> {
+        self.now() - self.stale_by
     }
 
     pub(super) fn take_id(&mut self) -> u64 {

@@ -1,7 +1,9 @@
 //! The GitHub model seen through HTTP and Git, as the platform sees it.
 
 mod control;
+mod faults;
 mod git;
+mod graphql;
 mod rest;
 
 use codex_k8s::sandbox::github::{

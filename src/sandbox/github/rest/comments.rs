@@ -54,7 +54,7 @@ pub(super) const ROUTES: &[Route] = &[
 const LONGEST_BODY: usize = 65_536;
 
 fn seen<'c>(call: &'c Call<'_>) -> Result<Vec<&'c Comment>, Reply> {
-    let (now, since) = (call.world.now(), since(call)?);
+    let (now, since) = (call.world.seen_now(), since(call)?);
     let comments = call
         .repo()?
         .comments

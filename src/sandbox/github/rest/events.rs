@@ -33,13 +33,13 @@ fn issue_of<'r>(call: &Call<'_>, repo: &'r Repo, event: &Event) -> Option<&'r Is
     let versions = repo.issues.get(&event.number)?;
     Some(
         versions
-            .seen(call.world.now())
+            .seen(call.world.seen_now())
             .unwrap_or_else(|| versions.current()),
     )
 }
 
 fn list(call: &mut Call<'_>) -> Answer {
-    let now = call.world.now();
+    let now = call.world.seen_now();
     let repo = call.repo()?;
     let mut events: Vec<&Event> = repo
         .events
@@ -54,7 +54,7 @@ fn list(call: &mut Call<'_>) -> Answer {
 }
 
 fn get(call: &mut Call<'_>) -> Answer {
-    let (id, now) = (call.number("event_id")?, call.world.now());
+    let (id, now) = (call.number("event_id")?, call.world.seen_now());
     let repo = call.repo()?;
     let event = repo
         .events
@@ -70,7 +70,7 @@ fn get(call: &mut Call<'_>) -> Answer {
 
 /// Per issue the oldest comes first, and the issue itself is left out.
 fn list_of_issue(call: &mut Call<'_>) -> Answer {
-    let (number, now) = (present(call)?, call.world.now());
+    let (number, now) = (present(call)?, call.world.seen_now());
     let repo = call.repo()?;
     let events = repo
         .events

@@ -79,7 +79,7 @@ fn matches_labels(repo: &Repo, issue: &Issue, wanted: &str) -> bool {
 }
 
 fn list(call: &mut Call<'_>) -> Answer {
-    let (now, since) = (call.world.now(), since(call)?);
+    let (now, since) = (call.world.seen_now(), since(call)?);
     let repo = call.repo()?;
     let state = call.query("state").unwrap_or("open");
     let labels = call.query("labels").unwrap_or("");
@@ -106,7 +106,7 @@ fn get(call: &mut Call<'_>) -> Answer {
     let issue = repo
         .issues
         .get(&number)
-        .and_then(|issue| issue.seen(call.world.now()));
+        .and_then(|issue| issue.seen(call.world.seen_now()));
     let issue = issue.ok_or_else(Reply::not_found)?;
     Ok(Reply::ok(call.world.issue_json(repo, issue)))
 }

@@ -156,7 +156,7 @@ fn list_of_issue(call: &mut Call<'_>) -> Answer {
     let issue = repo
         .issues
         .get(&number)
-        .and_then(|issue| issue.seen(call.world.now()));
+        .and_then(|issue| issue.seen(call.world.seen_now()));
     let issue = issue.ok_or_else(Reply::not_found)?;
     call.list(call.world.labels_json(repo, issue), |label| label)
 }

@@ -54,7 +54,7 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 fn list(call: &mut Call<'_>) -> Answer {
-    let now = call.world.now();
+    let now = call.world.seen_now();
     let repo = call.repo()?;
     let owner = call.world.user_or_ghost(repo.owner).login;
     let state = call.query("state").unwrap_or("open");

@@ -41,7 +41,7 @@ fn pull_number(call: &Call<'_>) -> Result<u64, Reply> {
 
 /// Oldest first; the route has no other order.
 fn list(call: &mut Call<'_>) -> Answer {
-    let (number, now) = (pull_number(call)?, call.world.now());
+    let (number, now) = (pull_number(call)?, call.world.seen_now());
     let repo = call.repo()?;
     let seen = |review: &&Review| review.number == number && review.seen_at <= now;
     let reviews = repo.reviews.iter().filter(seen).collect();
@@ -49,7 +49,7 @@ fn list(call: &mut Call<'_>) -> Answer {
 }
 
 fn comments(call: &mut Call<'_>) -> Answer {
-    let (number, now) = (pull_number(call)?, call.world.now());
+    let (number, now) = (pull_number(call)?, call.world.seen_now());
     let repo = call.repo()?;
     let seen = |comment: &&ReviewComment| comment.number == number && comment.seen_at <= now;
     let comments = repo.review_comments.iter().filter(seen).collect();
