@@ -11,8 +11,11 @@ use super::error::{Code, ConfigError};
 /// The largest file that is read. A config document is some kilobytes.
 pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// What all documents of a commit may have together.
-pub(crate) const MAX_TOTAL_BYTES: u64 = 64 * 1024 * 1024;
+/// What all documents of a commit may have together. Read, they take some fifty times as much memory.
+pub(crate) const MAX_TOTAL_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How many files and folders of a commit are looked at: trees can be made that name themselves without end.
+const MAX_ENTRIES: usize = 200_000;
 
 /// How many files a commit may have that could hold documents.
 pub(crate) const MAX_FILES: usize = 20_000;
@@ -37,9 +40,21 @@ pub struct SourceFiles {
     /// Files that were refused unread.
     pub errors: Vec<ConfigError>,
     total: u64,
+    entries: usize,
 }
 
 impl SourceFiles {
+    /// Counts a file or folder. `false` means that no more are looked at.
+    pub(crate) fn enter(&mut self, path: &str) -> bool {
+        self.entries += 1;
+        if self.entries == MAX_ENTRIES + 1 {
+            let message = format!("the config repo has more than {MAX_ENTRIES} files and folders");
+            self.errors
+                .push(ConfigError::in_file(path, Code::TooLarge, message));
+        }
+        self.entries <= MAX_ENTRIES
+    }
+
     /// Takes a file's size into account. `false` means that it is not to be read.
     pub(crate) fn admit(&mut self, path: &str, bytes: u64) -> bool {
         if bytes > MAX_FILE_BYTES {
@@ -127,6 +142,9 @@ fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut SourceFiles) -> i
         };
         if is_hidden(&name) {
             continue;
+        }
+        if !found.enter(&path) {
+            return Ok(());
         }
         if let Err(error) = visit(&entry, &path, depth, found) {
             found.errors.push(ConfigError::in_file(

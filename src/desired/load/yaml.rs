@@ -17,6 +17,10 @@ const MAX_DEPTH: usize = 64;
 /// How many nodes a file may have once its aliases are expanded.
 const MAX_NODES: usize = 200_000;
 
+/// How many bytes the pointers of a file's places may take together: long keys
+/// around many values would otherwise multiply.
+const MAX_POINTER_BYTES: usize = 64 * 1024 * 1024;
+
 /// A place in a file, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -172,6 +176,7 @@ struct EventPass {
     /// Expanded size of each anchored node that is complete.
     anchors: BTreeMap<usize, usize>,
     nodes: usize,
+    pointer_bytes: usize,
 }
 
 /// A collection that is being read.
@@ -203,6 +208,7 @@ impl EventPass {
             open: Vec::new(),
             anchors: BTreeMap::new(),
             nodes: 0,
+            pointer_bytes: 0,
         }
     }
 
@@ -269,22 +275,22 @@ impl EventPass {
             }
             Event::Alias(id) => {
                 let size = self.anchors.get(&id).copied().unwrap_or(MAX_NODES);
-                self.count(size, span)?;
+                self.count(size, span, Code::AliasBomb)?;
                 self.node(None, span, None)
             }
             Event::Scalar(text, _, anchor, _) => {
-                self.count(1, span)?;
+                self.count(1, span, Code::TooLarge)?;
                 if anchor != 0 {
                     self.anchors.insert(anchor, 1);
                 }
                 self.node(Some(&text), span, None)
             }
             Event::SequenceStart(_, anchor, _) => {
-                self.count(1, span)?;
+                self.count(1, span, Code::TooLarge)?;
                 self.node(None, span, Some((anchor, Inside::Sequence { next: 0 })))
             }
             Event::MappingStart(_, anchor, _) => {
-                self.count(1, span)?;
+                self.count(1, span, Code::TooLarge)?;
                 self.node(
                     None,
                     span,
@@ -310,11 +316,21 @@ impl EventPass {
         }
     }
 
-    fn count(&mut self, size: usize, span: Span) -> Result<(), YamlError> {
+    fn count(&mut self, size: usize, span: Span, code: Code) -> Result<(), YamlError> {
         self.nodes = self.nodes.saturating_add(size);
         if self.nodes > MAX_NODES {
             let message = format!("the file expands to more than {MAX_NODES} values");
-            return Err(self.error(span, String::new(), Code::AliasBomb, message));
+            return Err(self.error(span, String::new(), code, message));
+        }
+        Ok(())
+    }
+
+    /// Takes the memory of a place into account.
+    fn keep(&mut self, pointer: &str, span: Span) -> Result<(), YamlError> {
+        self.pointer_bytes += pointer.len();
+        if self.pointer_bytes > MAX_POINTER_BYTES {
+            let message = "too many values below too long keys".to_owned();
+            return Err(self.error(span, String::new(), Code::TooLarge, message));
         }
         Ok(())
     }
@@ -371,6 +387,7 @@ impl EventPass {
                 }
             },
         };
+        self.keep(&pointer, span)?;
         if let Some(places) = self.documents.last_mut() {
             // Of a key given twice the last value is the one that is read.
             places.values.insert(pointer.clone(), place);
@@ -473,7 +490,18 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..30 {
             let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-            text += &format!("a{level}: &a{level} [{aliases}]\n");
+            text.push_str(
+                &[
+                    "a",
+                    &level.to_string(),
+                    ": &a",
+                    &level.to_string(),
+                    " [",
+                    &aliases,
+                    "]\n",
+                ]
+                .concat(),
+            );
         }
         let (documents, errors) = read(&text, 0);
         assert!(documents.is_empty());

@@ -131,10 +131,9 @@ pub struct Egress {
 
 /// Which commands agents may run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Commands {
     /// First words of agent commands, such as `codex`. `*` allows any.
-    #[serde(default)]
     pub allowed: BTreeSet<String>,
 }
 

@@ -50,6 +50,9 @@ fn walk(
         if is_hidden(&name) {
             continue;
         }
+        if !found.enter(&path) {
+            return Ok(());
+        }
         match entry.kind() {
             Some(ObjectType::Tree) => {
                 let tree = repository.find_tree(entry.id())?;

@@ -153,7 +153,7 @@ fn one_schema_accepts_every_document_of_the_example_and_no_other() {
     for file in files
         .files
         .iter()
-        .filter(|file| file.path.ends_with(".yaml"))
+        .filter(|file| !file.path.starts_with("prompts/"))
     {
         let mut value: serde_json::Value = serde_yaml::from_slice(&file.bytes).unwrap();
         assert!(validator.is_valid(&value), "{}", file.path);

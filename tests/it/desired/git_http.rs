@@ -43,8 +43,9 @@ fn a_push_and_a_fetch_of_many_objects_go_through() {
     let origin = TestRepository::init(&folder.path().join("origin.git"));
     let target = TestRepository::init(&folder.path().join("target.git"));
     // Content that does not compress, so that the pack is larger than what is kept in memory.
-    let noise: Vec<u8> = (0..6_000_000_u64)
-        .map(|i| (i.wrapping_mul(6_364_136_223_846_793_005) >> 33) as u8)
+    let noise: Vec<u8> = (0..1_500_000_u64)
+        .flat_map(|i| [i.wrapping_mul(6_364_136_223_846_793_005).to_be_bytes()[0..4].to_vec()])
+        .flatten()
         .collect();
     origin.commit("main", "Add noise", &[("noise.bin", Put::File(&noise))]);
     let mut head = None;

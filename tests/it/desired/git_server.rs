@@ -104,7 +104,7 @@ async fn answer(State(served): State<Served>, request: Request) -> Response<Body
     });
     let behaviour = served.behaviour.lock().unwrap().clone();
     if behaviour.silent {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
     }
     if behaviour.login_page {
         return Response::builder()

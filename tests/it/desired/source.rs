@@ -386,3 +386,42 @@ fn polling_from_async_code_and_waking_on_a_commit() {
             .unwrap();
     });
 }
+
+#[test]
+fn a_tree_that_names_itself_without_end_is_refused_quickly() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = git2::Repository::init_bare(folder.path().join("config.git")).unwrap();
+    let blob = repository.blob(b"x").unwrap();
+    let mut builder = repository.treebuilder(None).unwrap();
+    builder.insert("a.txt", blob, 0o100_644).unwrap();
+    let mut tree = builder.write().unwrap();
+    for _ in 0..12 {
+        let mut builder = repository.treebuilder(None).unwrap();
+        for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+            builder.insert(name, tree, 0o040_000).unwrap();
+        }
+        tree = builder.write().unwrap();
+    }
+    let author = git2::Signature::now("Ada", "ada@example.org").unwrap();
+    let tree = repository.find_tree(tree).unwrap();
+    repository
+        .commit(
+            Some("refs/heads/main"),
+            &author,
+            &author,
+            "Attack",
+            &tree,
+            &[],
+        )
+        .unwrap();
+    let source = ConfigSource::new(settings(
+        repository.path().to_str().unwrap(),
+        "main",
+        folder.path(),
+    ));
+    let errors = candidate(&source, None).result.unwrap_err();
+    assert!(
+        errors.iter().any(|error| error.code == Code::TooLarge),
+        "{errors:?}"
+    );
+}
