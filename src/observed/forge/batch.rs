@@ -6,6 +6,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::domain::{
+    Timestamp,
     forge::{Comment, Issue, IssueEvent, LabelRecord, PullRequest, Review},
     ids::{IssueNumber, RepositoryId},
     mirror::{IdentityRecord, PermissionRecord, RepositoryMirror},
@@ -15,8 +16,11 @@ use crate::domain::{
 ///
 /// *Guarantees*: applied as a whole or not at all. Rows equal to what is there
 /// are not written. `None` and empty lists say nothing about what they leave out.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MirrorBatch {
+    /// When the read began (the store's clock): what we wrote ourselves since
+    /// then is not displaced by it.
+    pub read_began_at: Timestamp,
     /// The bookkeeping row with its cursors; written where it differs.
     pub mirror: Option<RepositoryMirror>,
     /// Issues to insert or update.
@@ -34,10 +38,29 @@ pub struct MirrorBatch {
     /// The whole conversation of single subjects, in place of the old one:
     /// comments that are not in it were deleted.
     pub conversations: Vec<Conversation>,
-    /// Rights that were read; `read_at` is set by the store's clock.
+    /// Rights that were read.
     pub permissions: Vec<PermissionRecord>,
     /// Our own identities.
     pub identities: Vec<IdentityRecord>,
+}
+
+impl MirrorBatch {
+    /// An empty batch of a read begun then.
+    pub fn begun_at(read_began_at: Timestamp) -> Self {
+        Self {
+            read_began_at,
+            mirror: None,
+            issues: Vec::new(),
+            gone: Vec::new(),
+            events: Vec::new(),
+            labels: None,
+            pulls: Vec::new(),
+            reviews: Vec::new(),
+            conversations: Vec::new(),
+            permissions: Vec::new(),
+            identities: Vec::new(),
+        }
+    }
 }
 
 /// All comments of one subject.
@@ -55,6 +78,9 @@ pub struct Conversation {
 /// transactions; errors are for people and for the report.
 #[async_trait]
 pub trait MirrorStore: Send + Sync + fmt::Debug {
+    /// The store's clock.
+    async fn now(&self) -> Result<Timestamp, MirrorError>;
+
     /// All bookkeeping rows.
     async fn mirrors(&self) -> Result<Vec<RepositoryMirror>, MirrorError>;
 
@@ -65,20 +91,17 @@ pub trait MirrorStore: Send + Sync + fmt::Debug {
         numbers: &[IssueNumber],
     ) -> Result<Vec<Issue>, MirrorError>;
 
-    /// Writes a batch in one transaction.
-    async fn commit(&self, batch: MirrorBatch) -> Result<(), MirrorError>;
+    /// Writes a batch in one transaction; answers how many rows it wrote.
+    async fn commit(&self, batch: MirrorBatch) -> Result<u64, MirrorError>;
 
-    /// Notes why a bound repository cannot be read; `None` when it reads well
-    /// again. Moves no cursor.
-    async fn mark_unknown(
-        &self,
-        repository: RepositoryId,
-        reason: Option<&str>,
-    ) -> Result<(), MirrorError>;
+    /// Notes why a bound repository cannot be read. Moves no cursor; a batch
+    /// whose row says `unknown: None` ends it.
+    async fn mark_unknown(&self, repository: RepositoryId, reason: &str)
+    -> Result<(), MirrorError>;
 }
 
 /// The mirror could not be read or written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{doing}: {message}")]
 pub struct MirrorError {
     /// What was tried.

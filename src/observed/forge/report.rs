@@ -39,8 +39,8 @@ pub struct PollRequest {
 pub enum RepositoryOutcome {
     /// It was read, as far as it had moved.
     Read {
-        /// How many requests' worth of rows were handed to the mirror.
-        rows: usize,
+        /// How many rows of the mirror changed.
+        rows: u64,
     },
     /// Nothing moved.
     Unchanged,
@@ -103,6 +103,10 @@ pub struct PollSettings {
     pub owner_variable_every: Duration,
     /// How many repositories are read at once.
     pub concurrency: usize,
+    /// The longest one repository may take in one poll.
+    pub repository_timeout: Duration,
+    /// Pages of issues read in one poll; the next one goes on.
+    pub issue_pages: usize,
     /// The variable that names the owning installation.
     pub owner_variable_name: String,
     /// Event pages read at the first bind where `adoptExisting` is off.
@@ -118,6 +122,8 @@ impl Default for PollSettings {
             sweep_every: Duration::from_mins(15),
             owner_variable_every: Duration::from_mins(15),
             concurrency: 8,
+            repository_timeout: Duration::from_mins(2),
+            issue_pages: 20,
             owner_variable_name: "CODEXK8S_INSTALLATION".to_owned(),
             first_event_pages: 10,
         }
