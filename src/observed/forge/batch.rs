@@ -9,7 +9,7 @@ use crate::domain::{
     Timestamp,
     forge::{Comment, Issue, IssueEvent, LabelRecord, PullRequest, Review},
     ids::{IssueNumber, RepositoryId},
-    mirror::{IdentityRecord, PermissionRecord, RepositoryMirror},
+    mirror::{BranchHead, IdentityRecord, PermissionRecord, RepositoryMirror},
 };
 
 /// Everything that one step of a poll read of one repository.
@@ -38,6 +38,8 @@ pub struct MirrorBatch {
     /// The whole conversation of single subjects, in place of the old one:
     /// comments that are not in it were deleted.
     pub conversations: Vec<Conversation>,
+    /// Where branches stand.
+    pub branches: Vec<BranchHead>,
     /// Rights that were read.
     pub permissions: Vec<PermissionRecord>,
     /// Our own identities.
@@ -57,6 +59,7 @@ impl MirrorBatch {
             pulls: Vec::new(),
             reviews: Vec::new(),
             conversations: Vec::new(),
+            branches: Vec::new(),
             permissions: Vec::new(),
             identities: Vec::new(),
         }

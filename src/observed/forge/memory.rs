@@ -8,7 +8,7 @@ use std::{
 
 use crate::domain::{
     Timestamp,
-    ids::{IssueNumber, UserId},
+    ids::{BranchName, IssueNumber, UserId},
 };
 
 /// What is remembered of one repository.
@@ -26,6 +26,8 @@ pub(super) struct Memory {
     pub(super) owner_read: Option<Instant>,
     /// When the last sweep was.
     pub(super) swept: Option<Instant>,
+    /// When branches were read.
+    pub(super) branches: BTreeMap<BranchName, Instant>,
     /// When rights were read.
     pub(super) permissions: BTreeMap<UserId, Instant>,
 }

@@ -19,12 +19,14 @@ mod binding;
 pub mod hints;
 mod hot;
 mod memory;
+pub mod mirror;
 pub mod observer;
 mod reader;
 pub mod report;
 
 pub use batch::{Conversation, MirrorBatch, MirrorError, MirrorStore};
 pub use hints::Hints;
+pub use mirror::StoreMirror;
 pub use observer::ForgeObserver;
 pub use report::{
     PollReport, PollRequest, PollSettings, RepositoryBinding, RepositoryOutcome, RepositoryReport,

@@ -14,7 +14,7 @@ use crate::{
         Timestamp,
         forge::{PullRequest, RepositoryRecord, Review, SubjectState},
         ids::{EventId, InstallationId, IssueNumber, ReviewId},
-        mirror::{MirrorCursors, OwnerVariable, PermissionRecord, RepositoryMirror},
+        mirror::{BranchHead, MirrorCursors, OwnerVariable, PermissionRecord, RepositoryMirror},
     },
     forge::{Detection, Forge, ForgeError, ForgeErrorKind, ForgeResult, PullFilter, RepositoryRef},
 };
@@ -151,6 +151,7 @@ impl Reader<'_> {
             self.read_events(&mut mirror, &mut batch).await?;
         }
         self.read_reviews(&mut batch, &hot).await?;
+        self.read_branches(&mut batch, memory, whole).await?;
         self.read_permissions(&mut batch, memory, &mut notes).await;
         hot.give(&mut batch, memory);
         self.update_record(&mut mirror);
@@ -355,6 +356,37 @@ impl Reader<'_> {
             }
         }
         Ok(reviews)
+    }
+
+    /// Reads where the wanted branches stand: when the repository moved, and
+    /// otherwise each visibility time, since nothing announces a push.
+    async fn read_branches(
+        &self,
+        batch: &mut MirrorBatch,
+        memory: &mut Memory,
+        whole: bool,
+    ) -> Result<(), Failure> {
+        let id = self.detection.id;
+        let wanted = self
+            .request
+            .branches
+            .iter()
+            .filter(|(repository, _)| *repository == id);
+        for (_, branch) in wanted {
+            let last = memory.branches.get(branch).copied();
+            if !whole && !is_due(last, self.settings.visibility, Instant::now()) {
+                continue;
+            }
+            let head = self.forge.ref_head(&self.repository(), branch).await?;
+            memory.branches.insert(branch.clone(), Instant::now());
+            batch.branches.push(BranchHead {
+                repository: id,
+                branch: branch.clone(),
+                head,
+                ours: false,
+            });
+        }
+        Ok(())
     }
 
     /// Reads the rights of actors. One that cannot be read is noted and stays

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     domain::{
-        ids::{LabelName, ProjectKey, RepositoryId, RepositoryName, Subject},
+        ids::{BranchName, LabelName, ProjectKey, RepositoryId, RepositoryName, Subject},
         mirror::OwnerVariable,
     },
     forge::Account,
@@ -30,6 +30,8 @@ pub struct PollRequest {
     pub hot: Vec<Subject>,
     /// Actors of live triggers whose rights are wanted.
     pub actors: Vec<(RepositoryId, Account)>,
+    /// Branches that work items use or may use.
+    pub branches: Vec<(RepositoryId, BranchName)>,
     /// The labels the sweep looks for: the catalogue's triggers.
     pub sweep_labels: Vec<LabelName>,
 }
