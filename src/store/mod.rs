@@ -29,7 +29,6 @@ mod forge_repositories;
 mod holder;
 mod lease;
 mod migrate;
-mod mirror;
 mod pass;
 mod pass_forge;
 mod people;

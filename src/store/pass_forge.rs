@@ -161,14 +161,6 @@ pub(super) struct HotSubjects {
 }
 
 impl HotSubjects {
-    /// Just these subjects of one repository.
-    pub(super) fn of(repository: RepositoryId, numbers: &[IssueNumber]) -> Self {
-        Self {
-            repositories: vec![repository.0; numbers.len()],
-            numbers: numbers.iter().map(|number| number.0).collect(),
-        }
-    }
-
     /// Open subjects, and those with an unsettled trigger, a run that is not finalized or an
     /// environment that is not gone; with a run's subject also its work item and pull request,
     /// and with a pull request of ours also its work item.

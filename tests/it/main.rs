@@ -4,6 +4,7 @@
 
 mod desired;
 mod docs;
+mod forge;
 mod github_model;
 mod kube;
 mod store;

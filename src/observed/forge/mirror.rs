@@ -42,7 +42,7 @@ impl MirrorStore for StoreMirror {
     }
 
     async fn mirrors(&self) -> Result<Vec<RepositoryMirror>, MirrorError> {
-        let rows = self.store.repositories().await;
+        let rows = self.store.mirrors().await;
         rows.map_err(failed("read bound repositories"))
     }
 

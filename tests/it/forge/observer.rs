@@ -1,0 +1,288 @@
+//! The observer against the GitHub model, writing into a mirror in memory.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono::Utc;
+use codex_k8s::{
+    domain::{
+        Timestamp,
+        forge::{Issue, IssueEvent},
+        ids::{EventId, IssueNumber, RepositoryId, Subject},
+        mirror::{OwnerVariable, RepositoryMirror},
+    },
+    forge::Forge,
+    observed::forge::{
+        ForgeObserver, MirrorBatch, MirrorError, MirrorStore, PollReport, PollRequest,
+        PollSettings, RepositoryBinding, RepositoryOutcome,
+    },
+};
+
+use super::*;
+
+/// A mirror in memory that counts what changes.
+#[derive(Debug, Default)]
+struct Memory(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    mirrors: BTreeMap<RepositoryId, RepositoryMirror>,
+    issues: BTreeMap<(RepositoryId, IssueNumber), Issue>,
+    events: BTreeMap<EventId, IssueEvent>,
+    gone: Vec<IssueNumber>,
+    writes: u64,
+}
+
+#[async_trait]
+impl MirrorStore for Memory {
+    async fn now(&self) -> Result<Timestamp, MirrorError> {
+        Ok(Utc::now())
+    }
+
+    async fn mirrors(&self) -> Result<Vec<RepositoryMirror>, MirrorError> {
+        Ok(self.0.lock().unwrap().mirrors.values().cloned().collect())
+    }
+
+    async fn issues(
+        &self,
+        repository: RepositoryId,
+        numbers: &[IssueNumber],
+    ) -> Result<Vec<Issue>, MirrorError> {
+        let state = self.0.lock().unwrap();
+        let rows = numbers
+            .iter()
+            .filter_map(|number| state.issues.get(&(repository, *number)));
+        Ok(rows.cloned().collect())
+    }
+
+    async fn commit(&self, batch: MirrorBatch) -> Result<u64, MirrorError> {
+        let mut state = self.0.lock().unwrap();
+        let mut rows = 0;
+        for issue in batch.issues {
+            let key = (issue.repository, issue.number);
+            rows += u64::from(state.issues.insert(key, issue.clone()) != Some(issue));
+        }
+        for event in batch.events {
+            rows += u64::from(state.events.insert(event.id, event.clone()) != Some(event));
+        }
+        state
+            .gone
+            .extend(batch.gone.iter().map(|(_, number)| *number));
+        if let Some(mirror) = batch.mirror {
+            let old = state.mirrors.insert(mirror.id(), mirror.clone());
+            rows += u64::from(old != Some(mirror));
+        }
+        state.writes += rows;
+        Ok(rows)
+    }
+
+    async fn mark_unknown(&self, id: RepositoryId, reason: &str) -> Result<(), MirrorError> {
+        let mut state = self.0.lock().unwrap();
+        if let Some(mirror) = state.mirrors.get_mut(&id) {
+            mirror.unknown = Some(reason.to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn mirror(&self, id: RepositoryId) -> RepositoryMirror {
+        self.0.lock().unwrap().mirrors[&id].clone()
+    }
+}
+
+fn observer(forge: GithubForge) -> ForgeObserver {
+    let settings = PollSettings {
+        visibility: Duration::from_millis(200),
+        ..PollSettings::default()
+    };
+    let forge: Arc<dyn Forge> = Arc::new(forge);
+    ForgeObserver::new(forge, "sandbox-1".parse().unwrap(), settings)
+}
+
+fn bound(project: &str, repository: &str) -> RepositoryBinding {
+    RepositoryBinding {
+        project: codex_k8s::domain::ids::ProjectKey::new(project),
+        name: name(repository),
+        adopt_existing: false,
+    }
+}
+
+fn request(bindings: Vec<RepositoryBinding>) -> PollRequest {
+    PollRequest {
+        bound: bindings,
+        ..PollRequest::default()
+    }
+}
+
+fn unknown(report: &PollReport, index: usize) -> &str {
+    match &report.repositories[index].outcome {
+        RepositoryOutcome::Unknown { reason } | RepositoryOutcome::Refused { reason } => reason,
+        _ => "",
+    }
+}
+
+#[tokio::test]
+async fn what_was_there_at_binding_is_historical_and_what_follows_is_not() {
+    let scene = Scene::new().await;
+    let (observer, mirror) = (
+        observer(scene.forge_without_graphql().await),
+        Memory::default(),
+    );
+    let old = scene.open("Old");
+    scene.label(old);
+    let request = request(vec![bound("shop", REPO)]);
+    let report = observer.poll(&request, &mirror).await;
+    assert!(report.moved(), "{report:?}");
+    let row = mirror.mirror(scene.repo(REPO).id);
+    assert!(row.complete && row.unknown.is_none());
+    assert_eq!(row.owner_variable, OwnerVariable::Absent);
+    assert_eq!(Some(row.binding_event), row.cursors.last_event);
+    let new = scene.open("New");
+    scene.label(new);
+    observer.poll(&request, &mirror).await;
+    let state = mirror.0.lock().unwrap();
+    let after: Vec<_> = state
+        .events
+        .values()
+        .filter(|event| event.id > row.binding_event)
+        .collect();
+    assert!(
+        !after.is_empty() && after.iter().all(|event| event.number == new),
+        "{after:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_settled_repository_writes_nothing() {
+    let scene = Scene::new().await;
+    let (observer, mirror) = (
+        observer(scene.forge_without_graphql().await),
+        Memory::default(),
+    );
+    let number = scene.open("One");
+    scene.label(number);
+    let mut request = request(vec![bound("shop", REPO)]);
+    let hot = Subject {
+        repository: scene.repo(REPO).id,
+        number,
+    };
+    request.hot.push(hot);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        // Longer than the visibility time: what lags has shown itself.
+        observer.poll(&request, &mirror).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let before = mirror.0.lock().unwrap().writes;
+        let report = observer.poll(&request, &mirror).await;
+        if report.repositories[0].outcome == RepositoryOutcome::Unchanged {
+            assert_eq!(mirror.0.lock().unwrap().writes, before);
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{report:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_repository_is_unknown_and_the_one_beside_it_is_read() {
+    let scene = Scene::new().await;
+    let (observer, mirror) = (
+        observer(scene.forge_without_graphql().await),
+        Memory::default(),
+    );
+    let request = request(vec![
+        bound("shop", "example-org/none"),
+        bound("shop", REPO),
+        bound("other", REPO),
+    ]);
+    let report = observer.poll(&request, &mirror).await;
+    assert!(unknown(&report, 0).contains("not_found"), "{report:?}");
+    assert!(matches!(
+        report.repositories[1].outcome,
+        RepositoryOutcome::Read { .. }
+    ));
+    assert_eq!(
+        unknown(&report, 2),
+        "the repository belongs to project shop"
+    );
+    // Taken from us while bound: unknown with a reason, and its cursors rest.
+    let id = scene.repo(REPO).id;
+    let before = mirror.mirror(id);
+    scene.model.delete_repository(REPO).unwrap();
+    observer.poll(&request, &mirror).await;
+    let after = mirror.mirror(id);
+    assert!(after.unknown.is_some());
+    assert_eq!(after.cursors, before.cursors);
+}
+
+#[tokio::test]
+async fn another_repository_under_the_same_name_is_not_taken_for_the_old_one() {
+    let scene = Scene::new().await;
+    let (observer, mirror) = (
+        observer(scene.forge_without_graphql().await),
+        Memory::default(),
+    );
+    let request = request(vec![bound("shop", REPO)]);
+    observer.poll(&request, &mirror).await;
+    let id = scene.repo(REPO).id;
+    scene.model.delete_repository(REPO).unwrap();
+    let seed = RepositorySeed::with_readme("Another.\n").permission("codex", Permission::Admin);
+    scene.model.add_repository(REPO, &seed).unwrap();
+    let report = observer.poll(&request, &mirror).await;
+    assert!(
+        unknown(&report, 0).starts_with("identity changed"),
+        "{report:?}"
+    );
+    assert!(
+        mirror
+            .mirror(id)
+            .unknown
+            .unwrap()
+            .starts_with("identity changed")
+    );
+    assert_eq!(mirror.0.lock().unwrap().mirrors.len(), 1);
+}
+
+#[tokio::test]
+async fn a_repository_of_another_installation_is_refused() {
+    let scene = Scene::new().await;
+    let forge = scene.forge_without_graphql().await;
+    let repo = scene.repo(REPO);
+    forge
+        .set_variable(&repo, "CODEXK8S_INSTALLATION", "elsewhere")
+        .await
+        .unwrap();
+    let (observer, mirror) = (observer(forge), Memory::default());
+    let report = observer
+        .poll(&request(vec![bound("shop", REPO)]), &mirror)
+        .await;
+    assert_eq!(unknown(&report, 0), "other installation: elsewhere");
+    assert!(!mirror.mirror(repo.id).complete);
+}
+
+#[tokio::test]
+async fn a_hot_subject_that_was_deleted_is_gone() {
+    let scene = Scene::new().await;
+    let (observer, mirror) = (
+        observer(scene.forge_without_graphql().await),
+        Memory::default(),
+    );
+    let number = scene.open("One");
+    let mut request = request(vec![bound("shop", REPO)]);
+    request.hot.push(Subject {
+        repository: scene.repo(REPO).id,
+        number,
+    });
+    observer.poll(&request, &mirror).await;
+    assert_eq!(mirror.0.lock().unwrap().gone, vec![]);
+    scene
+        .model
+        .delete_issue(REPO, u64::try_from(number.0).unwrap())
+        .unwrap();
+    observer.poll(&request, &mirror).await;
+    assert_eq!(mirror.0.lock().unwrap().gone, vec![number]);
+}
