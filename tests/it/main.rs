@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+mod agent;
+mod api;
 mod desired;
 mod docs;
 mod forge;

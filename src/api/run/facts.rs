@@ -9,7 +9,7 @@ use axum::{
 
 use crate::domain::{
     fact::{Fact, ResultRecord},
-    run_api::{EndedNotice, GIT_PATH, MAX_RESULT_BYTES, Order, RunFacts},
+    run_api::{CommitAuthor, EndedNotice, GIT_PATH, MAX_RESULT_BYTES, Order, RunFacts},
 };
 
 use super::{
@@ -66,7 +66,10 @@ async fn facts(api: &RunApi, caller: &Caller) -> ApiResult<RunFacts> {
         model: frozen.model.clone(),
         reasoning: frozen.reasoning.clone(),
         locale: frozen.locale.clone(),
-        author: api.settings.author.clone(),
+        author: CommitAuthor {
+            name: frozen.author.name.clone(),
+            email: frozen.author.email.clone(),
+        },
         pace: api.settings.pace(frozen.timeout_seconds),
         result_handed_in: handed_in.map_err(staff::refused)?,
     })

@@ -19,7 +19,7 @@ use axum::{
 };
 
 use crate::domain::{
-    run_api::{CommitAuthor, MAX_PACK_BYTES, Pace},
+    run_api::{MAX_PACK_BYTES, Pace},
     run_keys::RunKeys,
 };
 
@@ -36,8 +36,6 @@ pub(crate) use facts::is_commit;
 /// How the run API is set up.
 #[derive(Debug, Clone)]
 pub struct RunApiSettings {
-    /// The author of commits that runners make.
-    pub author: CommitAuthor,
     /// Seconds between two heartbeats.
     pub heartbeat: Duration,
     /// Without an accepted heartbeat, after which a runner ends itself.
@@ -62,10 +60,6 @@ impl RunApiSettings {
     /// What suits production, with Git's folder at `git_dir`.
     pub fn production(git_dir: PathBuf) -> Self {
         Self {
-            author: CommitAuthor {
-                name: "codex-k8s".to_owned(),
-                email: "codex-k8s@users.noreply.example".to_owned(),
-            },
             heartbeat: Duration::from_secs(20),
             silence: Duration::from_mins(5),
             grace: Duration::from_secs(10),
