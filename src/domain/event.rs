@@ -103,6 +103,9 @@ pub enum EventKind {
     /// A run's namespace is gone.
     #[strum(serialize = "run.namespace.cleaned")]
     NamespaceCleaned,
+    /// A namespace without a run was noticed.
+    #[strum(serialize = "run.namespace.orphan_noted")]
+    OrphanNoted,
     /// A namespace without a run was deleted.
     #[strum(serialize = "run.namespace.orphan_deleted")]
     OrphanDeleted,

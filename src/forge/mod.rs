@@ -8,6 +8,9 @@
 //! decision about what to read or write, and knowledge of leases beyond the
 //! [`WriteGate`].
 
+/// The repository variable that names the owning installation.
+pub const OWNER_VARIABLE: &str = "CODEXK8S_INSTALLATION";
+
 pub mod error;
 pub mod gate;
 pub mod github;

@@ -266,6 +266,8 @@ pub enum ActionKind {
         namespace: String,
         /// Its uid.
         uid: String,
+        /// The event.
+        event: NewEvent,
     },
     /// Applies a run's namespace and the objects in it.
     ApplyEnvironment {

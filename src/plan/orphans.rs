@@ -64,6 +64,13 @@ fn step_orphan(index: &Index<'_>, plan: &mut PlanBuilder<'_>, namespace: &Namesp
             ActionKind::NoteOrphan {
                 namespace: namespace.name.clone(),
                 uid: namespace.uid.clone(),
+                event: event::of_platform(
+                    EventKind::OrphanNoted,
+                    format!("orphan/{}", namespace.uid),
+                    None,
+                    None,
+                    json!({ "namespace": namespace.name, "run": namespace.owner.run }),
+                ),
             },
         );
         return;

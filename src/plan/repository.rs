@@ -90,11 +90,13 @@ fn ensure_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, mirror: &Reposit
         return;
     };
     for label in catalogue(&desired.labels) {
-        if existing.contains(&label.name) || in_play(index, mirror.id(), &label.name) {
+        let key = format!("repository/{}/label/{}", mirror.id(), label.name.folded());
+        let made = index.just_done(&key);
+        if existing.contains(&label.name) || made || in_play(index, mirror.id(), &label.name) {
             continue;
         }
         let found = plan.ensure(
-            format!("repository/{}/label/{}", mirror.id(), label.name.folded()),
+            key,
             None,
             ActionKind::EnsureLabel {
                 repository_id: mirror.id(),
