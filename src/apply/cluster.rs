@@ -13,7 +13,6 @@ use crate::{
         event::NewEvent,
         ids::{AttemptNo, RunId},
         run::{AttemptState, Environment, EnvironmentState},
-        run_token::TokenClaim,
     },
     plan::ActionKind,
     store::StoreError,
@@ -96,16 +95,13 @@ impl Performing<'_> {
         spec: &AttemptSpec,
         event: &NewEvent,
     ) -> Result<Outcome, ActionError> {
-        let claim = TokenClaim {
-            key_version: i32::try_from(spec.token_key_version).unwrap_or(1),
-            run: RunId(spec.identity.run),
-            attempt: number,
-        };
-        let token = self.applier.tokens.token(claim).ok_or_else(|| {
-            ActionError::Missing(format!(
-                "there is no run token key of version {}",
-                claim.key_version
-            ))
+        let version = i32::try_from(spec.token_key_version).unwrap_or(1);
+        let token = self
+            .applier
+            .tokens
+            .token(version, RunId(spec.identity.run), number);
+        let token = token.ok_or_else(|| {
+            ActionError::Missing(format!("there is no run token key of version {version}"))
         })?;
         self.intend().await?;
         let mounted = MountedToken::new(token.expose().to_owned());

@@ -21,17 +21,11 @@ mod record;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 
 use crate::{
     cluster::Cluster,
-    domain::{
-        Timestamp,
-        effect::Effect,
-        event::NewEvent,
-        ids::UserId,
-        run_token::{RunToken, TokenClaim},
-    },
+    domain::{Timestamp, effect::Effect, event::NewEvent, ids::UserId, run_keys::RunKeys},
     forge::Forge,
     plan::{Action, ActionKind, Phase, Plan},
     store::{EffectDone, EffectFailed, EffectIntent, HolderTx, LeaseGrant, Store, StoreError},
@@ -44,12 +38,6 @@ const CONCURRENCY: usize = 8;
 pub trait WriterProof: Send + Sync + fmt::Debug {
     /// The grant under which rows may be written now; `None` once the lease is lost.
     fn grant(&self) -> Option<LeaseGrant>;
-}
-
-/// Makes run tokens: the only place outside the run API that has the keys.
-pub trait TokenMaker: Send + Sync + fmt::Debug {
-    /// The token of an attempt; `None` where the key version is unknown.
-    fn token(&self, claim: TokenClaim) -> Option<RunToken>;
 }
 
 /// What applying needs to know beside the plan.
@@ -152,7 +140,7 @@ pub struct Applier {
     store: Store,
     forge: Arc<dyn Forge>,
     cluster: Arc<dyn Cluster>,
-    tokens: Arc<dyn TokenMaker>,
+    tokens: Arc<RunKeys>,
     settings: ApplySettings,
 }
 
@@ -171,7 +159,7 @@ impl Applier {
         store: Store,
         forge: Arc<dyn Forge>,
         cluster: Arc<dyn Cluster>,
-        tokens: Arc<dyn TokenMaker>,
+        tokens: Arc<RunKeys>,
         settings: ApplySettings,
     ) -> Self {
         Self {
@@ -203,24 +191,12 @@ impl Applier {
             Phase::Clean,
         ] {
             let actions = plan.actions.iter().filter(|action| action.phase() == phase);
-            let performed = futures::stream::iter(actions)
-                .map(|action| {
-                    let performing = Performing {
-                        applier: self,
-                        action,
-                        proof,
-                        own,
-                        now,
-                    };
-                    async move {
-                        (
-                            <&'static str>::from(action.kind.name()),
-                            performing.run().await,
-                        )
-                    }
-                })
+            let performing: Vec<BoxFuture<'_, _>> = actions
+                .map(|action| self.perform(action, proof, now, own).boxed())
+                .collect();
+            let performed: Vec<_> = futures::stream::iter(performing)
                 .buffer_unordered(CONCURRENCY)
-                .collect::<Vec<_>>()
+                .collect()
                 .await;
             report.outcomes.extend(performed);
             if report.lease_lost() {
@@ -228,6 +204,23 @@ impl Applier {
             }
         }
         report
+    }
+
+    async fn perform(
+        &self,
+        action: &Action,
+        proof: &dyn WriterProof,
+        now: Timestamp,
+        own: &[UserId],
+    ) -> (&'static str, Outcome) {
+        let performing = Performing {
+            applier: self,
+            action,
+            proof,
+            own,
+            now,
+        };
+        (action.kind.name().into(), performing.run().await)
     }
 }
 

@@ -197,6 +197,11 @@ fn egress(index: &Index<'_>, guardrails: &Guardrails) -> Egress {
                 ports: Vec::new(),
             })
             .collect(),
-        except: ranges(&guardrails.egress.except_cidrs),
+        except: settings
+            .protected
+            .iter()
+            .copied()
+            .chain(ranges(&guardrails.egress.except_cidrs))
+            .collect(),
     }
 }

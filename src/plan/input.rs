@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cluster::{
-        manifests::{CaBundle, DnsTarget, ImagePullPolicy, NetworkTarget},
+        manifests::{CaBundle, Cidr, DnsTarget, ImagePullPolicy, NetworkTarget},
         snapshot::ClusterSnapshot,
     },
     desired::model::Desired,
@@ -73,6 +73,8 @@ pub struct PlanSettings {
     pub run_api: NetworkTarget,
     /// The proxy for host names, where there is one.
     pub proxy: Option<NetworkTarget>,
+    /// Ranges that no run may reach: API server, nodes.
+    pub protected: Vec<Cidr>,
     /// Certificates for the run API.
     pub ca_bundle: Option<CaBundle>,
     /// The `ClusterRole` that each RBAC profile binds.
@@ -111,6 +113,7 @@ impl Default for PlanSettings {
                 port: 8082,
             },
             proxy: None,
+            protected: Vec::new(),
             ca_bundle: None,
             roles: ["read", "edit", "admin"]
                 .map(|profile| (profile.to_owned(), format!("codex-k8s-agent-{profile}")))

@@ -1,1 +1,463 @@
 //! The loop: what wakes a pass, the lease, and what a pass is made of.
+//!
+//! ```text
+//!  config repo ─ poll ─► in force ──────┐
+//!  forge ─────── poll ─► mirror (rows) ─┼─► wake ─► pass ─► pass ─► … until empty
+//!  facts ─────── NOTIFY ────────────────┤
+//!  cluster ───── watch ─► caches ───────┘
+//! ```
+//!
+//! Polling and passes are separate. A pass reads rows and caches; a finished
+//! action causes the next pass at once, without polling, until one comes out
+//! empty (bounded). Every wake-up is only a nudge: it carries no truth, and
+//! losing all of them changes latency only.
+//!
+//! Only the lease holder polls and passes; the others stand by with their
+//! watches warm. What polls fails by itself: a config repo that is away stops
+//! neither forge nor passes.
+
+pub mod config;
+pub mod lease;
+mod metrics;
+pub mod pass;
+mod request;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    config::{ConfigInForce, ConfigPoller},
+    lease::{LeaseKeeper, LeaseState},
+    pass::{IDLE, Passes},
+};
+use crate::{
+    apply::WriterProof,
+    cluster::Cluster,
+    desired::source::LocalWatch,
+    domain::snapshot::StoreSnapshot,
+    observed::forge::{ForgeObserver, PollRequest, RepositoryOutcome, StoreMirror},
+    store::Store,
+    telemetry::metrics::{Load, Metrics, Source},
+};
+
+/// Passes that follow each other without a pause at most: past this something plans in circles.
+const MAX_PASSES: usize = 50;
+
+/// What the loop is made of.
+pub struct ReconcilerParts {
+    /// Rows.
+    pub store: Store,
+    /// The cluster and its caches.
+    pub cluster: Arc<dyn Cluster>,
+    /// Reads the forge into the mirror.
+    pub observer: Arc<ForgeObserver>,
+    /// Reads the config repo.
+    pub config: ConfigPoller,
+    /// The config in force.
+    pub in_force: ConfigInForce,
+    /// Takes and keeps the lease.
+    pub keeper: LeaseKeeper,
+    /// Our lease.
+    pub lease: LeaseState,
+    /// Makes passes.
+    pub passes: Passes,
+    /// How often is polled.
+    pub poll: Duration,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Nudges for a pass.
+    pub wake: Arc<Notify>,
+    /// The config repo's folder where it is local: watched to be early.
+    pub watch_local: Option<std::path::PathBuf>,
+}
+
+/// The loop.
+pub struct Reconciler {
+    parts: ReconcilerParts,
+    rows: Mutex<Option<Arc<StoreSnapshot>>>,
+    freshness: Freshness,
+    /// Nudges for a poll of the forge: the config changed, or a pass wants something read.
+    wake_forge: Notify,
+    /// What the last poll was asked to look at.
+    asked: Mutex<PollRequest>,
+}
+
+/// How fresh the sources are, for `/readyz`.
+#[derive(Debug, Clone, Default)]
+pub struct Freshness(Arc<Mutex<Fresh>>);
+
+#[derive(Debug, Default)]
+struct Fresh {
+    forge: Option<std::time::Instant>,
+    forge_error: Option<String>,
+    config_error: Option<String>,
+}
+
+impl Freshness {
+    fn with<T>(&self, f: impl FnOnce(&mut Fresh) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How long ago the forge was read, by this process.
+    pub fn forge_age(&self) -> Option<Duration> {
+        self.with(|fresh| fresh.forge.map(|at| at.elapsed()))
+    }
+
+    /// What is wrong with the forge, if anything.
+    pub fn forge_error(&self) -> Option<String> {
+        self.with(|fresh| fresh.forge_error.clone())
+    }
+
+    /// Why the config repo could not be polled last, if it could not.
+    pub fn config_error(&self) -> Option<String> {
+        self.with(|fresh| fresh.config_error.clone())
+    }
+}
+
+impl Reconciler {
+    /// Puts the parts together.
+    pub fn new(parts: ReconcilerParts) -> Self {
+        Self {
+            parts,
+            rows: Mutex::default(),
+            freshness: Freshness::default(),
+            wake_forge: Notify::new(),
+            asked: Mutex::default(),
+        }
+    }
+
+    /// How fresh the sources are.
+    pub fn freshness(&self) -> Freshness {
+        self.freshness.clone()
+    }
+
+    /// Runs until told to stop: finishes the action in hand, gives the lease back, returns.
+    pub async fn run(&self, stop: CancellationToken) {
+        let work = stop.child_token();
+        let keep = stop.child_token();
+        let nudges = tokio::spawn(self.nudges(work.clone()));
+        let loops = async {
+            self.terms(&stop).await;
+            work.cancel();
+            keep.cancel();
+        };
+        // The keeper outlives the work, so that the lease is given back after the last write.
+        let keeper_stop = CancellationToken::new();
+        let keeper = async {
+            tokio::select! {
+                () = self.parts.keeper.run(keeper_stop.clone()) => {}
+            }
+        };
+        tokio::join!(
+            async {
+                loops.await;
+                keeper_stop.cancel();
+            },
+            keeper
+        );
+        nudges.abort();
+    }
+
+    /// Term after term of the lease.
+    async fn terms(&self, stop: &CancellationToken) {
+        let mut held = self.parts.lease.held();
+        while !stop.is_cancelled() {
+            if !*held.borrow_and_update() {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    changed = held.changed() => if changed.is_err() { return },
+                }
+                continue;
+            }
+            let term = stop.child_token();
+            tokio::select! {
+                () = self.term(&term) => {}
+                () = lost(held.clone()) => {
+                    tracing::warn!("standing by: the lease is lost");
+                }
+            }
+            term.cancel();
+            self.parts.passes.forget();
+        }
+    }
+
+    /// One term: polls and passes side by side until the lease is lost or we are told to stop.
+    async fn term(&self, stop: &CancellationToken) {
+        if let Some(quiet) = self
+            .parts
+            .lease
+            .quiet_for()
+            .filter(|quiet| !quiet.is_zero())
+        {
+            tracing::info!(
+                lease.quiet_ms = quiet.as_millis(),
+                "waiting for a former holder's last requests"
+            );
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(quiet) => {}
+            }
+        }
+        if let Err(error) = self.parts.config.restore().await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "the last accepted config cannot be read"
+            );
+        }
+        tokio::join!(
+            self.poll_config(stop),
+            self.poll_forge(stop),
+            self.pass_loop(stop)
+        );
+    }
+
+    async fn poll_config(&self, stop: &CancellationToken) {
+        let wake = Arc::new(Notify::new());
+        // An accelerator: where it cannot be had, the poll period is the latency.
+        let _watch = self.parts.watch_local.as_ref().and_then(|path| {
+            LocalWatch::start(path, Arc::clone(&wake))
+                .inspect_err(|error| tracing::warn!(%error, "the config repo cannot be watched"))
+                .ok()
+        });
+        while !stop.is_cancelled() {
+            match self.parts.config.poll(&self.parts.lease).await {
+                Ok(changed) => {
+                    self.freshness.with(|fresh| fresh.config_error = None);
+                    self.parts.metrics.observed.set_unknown(Source::Config, 0);
+                    if changed {
+                        self.parts.wake.notify_one();
+                        self.wake_forge.notify_one();
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "config repo is unknown");
+                    self.parts.metrics.desired.loaded(Load::Failed, 0);
+                    self.parts.metrics.observed.set_unknown(Source::Config, 1);
+                    self.freshness
+                        .with(|fresh| fresh.config_error = Some(format!("{error:#}")));
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(self.parts.poll) => {}
+                () = wake.notified() => {}
+            }
+        }
+    }
+
+    async fn poll_forge(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let polled = self.poll_forge_once().await;
+            // Without a config there is nothing to poll yet: look again soon.
+            let pause = if polled {
+                self.parts.poll
+            } else {
+                Duration::from_millis(200)
+            };
+            let due = tokio::time::Instant::now() + pause;
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep_until(due) => break,
+                    () = self.wake_forge.notified() => break,
+                    () = self.hint_due() => self.poll_hinted().await,
+                }
+            }
+        }
+    }
+
+    async fn poll_forge_once(&self) -> bool {
+        let Some(desired) = self.parts.in_force.get() else {
+            return false;
+        };
+        let Some(grant) = self.parts.lease.grant() else {
+            return false;
+        };
+        let mirror = StoreMirror::new(self.parts.store.clone(), grant);
+        let request = request::poll_request(&desired, self.rows().as_deref());
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = request.clone();
+        let report = self.parts.observer.poll(&request, &mirror).await;
+        let unknown = report
+            .repositories
+            .iter()
+            .filter_map(|line| match &line.outcome {
+                RepositoryOutcome::Unknown { reason } => {
+                    Some(format!("{}: {reason}", line.binding.name))
+                }
+                _ => None,
+            });
+        let unknown: Vec<String> = unknown.chain(report.identity_unknown.clone()).collect();
+        for reason in &unknown {
+            tracing::warn!(reason, "forge is unknown in part");
+        }
+        let parts = i64::try_from(unknown.len()).unwrap_or(i64::MAX);
+        self.parts
+            .metrics
+            .observed
+            .set_unknown(Source::Forge, parts);
+        let whole = unknown.is_empty();
+        let all_unknown =
+            !report.repositories.is_empty() && unknown.len() >= report.repositories.len();
+        self.freshness.with(|fresh| {
+            if !all_unknown {
+                fresh.forge = Some(std::time::Instant::now());
+            }
+            fresh.forge_error = all_unknown.then(|| unknown.join("; "));
+        });
+        if let Ok(now) = self.parts.store.now().await {
+            if whole {
+                self.parts.passes.swept(now);
+            }
+            if let Some(age) = self.parts.observer.oldest_read(now) {
+                self.parts.metrics.observed.set_age(Source::Forge, age);
+            }
+        }
+        if report.moved() {
+            self.parts.wake.notify_one();
+        }
+        true
+    }
+
+    /// Waits until a hinted read is due.
+    async fn hint_due(&self) {
+        let hints = self.parts.observer.hints();
+        loop {
+            let next = hints.next_due();
+            let due = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => return,
+                () = hints.arrived() => {}
+            }
+        }
+    }
+
+    /// Polls at once where the last pass waits for reads that no poll was asked for yet, so that
+    /// a chain of steps takes seconds and not periods.
+    fn ask_for_more(&self, rows: &StoreSnapshot) {
+        let Some(desired) = self.parts.in_force.get() else {
+            return;
+        };
+        let wanted = request::poll_request(&desired, Some(rows));
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = wanted
+            .actors
+            .iter()
+            .any(|actor| !asked.actors.contains(actor))
+            || wanted
+                .branches
+                .iter()
+                .any(|branch| !asked.branches.contains(branch))
+            || wanted
+                .hot
+                .iter()
+                .any(|subject| !asked.hot.contains(subject));
+        if more {
+            self.wake_forge.notify_one();
+        }
+    }
+
+    async fn poll_hinted(&self) {
+        let (Some(desired), Some(grant)) = (self.parts.in_force.get(), self.parts.lease.grant())
+        else {
+            return;
+        };
+        let mirror = StoreMirror::new(self.parts.store.clone(), grant);
+        let request = request::poll_request(&desired, self.rows().as_deref());
+        if self
+            .parts
+            .observer
+            .poll_hinted(&request, &mirror)
+            .await
+            .moved()
+        {
+            self.parts.wake.notify_one();
+        }
+    }
+
+    fn rows(&self) -> Option<Arc<StoreSnapshot>> {
+        self.rows
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    async fn pass_loop(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            self.passes_until_empty(stop).await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.parts.wake.notified() => {}
+                () = tokio::time::sleep(IDLE) => {}
+            }
+        }
+    }
+
+    async fn passes_until_empty(&self, stop: &CancellationToken) {
+        for _ in 0..MAX_PASSES {
+            match self.parts.passes.pass().await {
+                Ok(passed) => {
+                    self.ask_for_more(&passed.rows);
+                    *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = Some(passed.rows);
+                    if !passed.progressed || stop.is_cancelled() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "pass failed");
+                    return;
+                }
+            }
+        }
+        tracing::error!("{MAX_PASSES} passes in a row all found something to do");
+    }
+
+    /// Turns watches and notices into nudges. Runs with and without the lease.
+    fn nudges(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+        let store = self.parts.store.clone();
+        let wake = Arc::clone(&self.parts.wake);
+        let mut cluster = self.parts.cluster.watch();
+        async move {
+            let by_cluster = async {
+                while cluster.changed().await.is_ok() {
+                    wake.notify_one();
+                }
+            };
+            let by_facts = async {
+                loop {
+                    match store.listen().await {
+                        Ok(mut facts) => {
+                            while facts.next().await.is_some() {
+                                wake.notify_one();
+                            }
+                        }
+                        Err(error) => tracing::warn!(%error, "facts are not announced"),
+                    }
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                ((), ()) = async { tokio::join!(by_cluster, by_facts) } => {}
+            }
+        }
+    }
+}
+
+async fn lost(mut held: tokio::sync::watch::Receiver<bool>) {
+    while *held.borrow_and_update() {
+        if held.changed().await.is_err() {
+            return;
+        }
+    }
+}

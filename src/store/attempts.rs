@@ -3,7 +3,7 @@
 use sqlx::types::Json;
 
 use super::{
-    HolderTx, Store, StoreError,
+    HolderTx, StoreError,
     enums::{PgAttemptState, PgEnvironmentState},
     events,
 };
@@ -154,15 +154,5 @@ impl HolderTx {
         .execute(self.db())
         .await?;
         Ok(deleted.rows_affected())
-    }
-}
-
-impl Store {
-    /// The pack of a push that has no outcome yet.
-    pub async fn push_pack(&self, fact: i64) -> Result<Option<Vec<u8>>, StoreError> {
-        let pack = sqlx::query_scalar!("select pack from push_packs where fact_id = $1", fact)
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(pack)
     }
 }

@@ -96,10 +96,12 @@ impl Store {
     }
 
     /// Gives the lease back at once, so that a standby need not wait for its end.
-    /// Does nothing where it is held no more.
+    /// Does nothing where it is held no more. A lease without a holder was given back: nothing
+    /// of the former holder is on its way any more.
     pub async fn release(&self, grant: &LeaseGrant) -> Result<(), StoreError> {
         sqlx::query!(
-            "update lease set until = least(until, platform_now()), updated_at = platform_now()
+            "update lease set holder = null, until = least(until, platform_now()),
+                 updated_at = platform_now()
              where holder = $1 and epoch = $2",
             grant.holder,
             grant.epoch.0,

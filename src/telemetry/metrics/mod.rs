@@ -17,7 +17,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 
 pub use apply::{ApplyMetrics, WriteTarget};
 pub use desired::{DesiredMetrics, Load};
-pub use forge::{ForgeMetrics, RequestResult};
+pub use forge::ForgeMetrics;
 pub use observed::{ObservedMetrics, Source};
 pub use pass::{PassMetrics, PassResult};
 pub use runs::RunMetrics;
@@ -57,6 +57,11 @@ impl Metrics {
             store: StoreMetrics::register(&registry)?,
             registry,
         })
+    }
+
+    /// The registry, for what registers and serves by itself.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// The body of `/metrics`.

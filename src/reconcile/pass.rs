@@ -1,0 +1,318 @@
+//! One pass: load rows and cluster, plan each project and the orphans, check, apply, report.
+//!
+//! A pass polls nothing. Projects are planned and applied side by side, so that
+//! a slow or broken one delays no other (invariant I11).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+
+use super::{config::ConfigInForce, lease::LeaseState};
+use crate::{
+    apply::{Applier, ApplyReport, Outcome, WriterProof},
+    cluster::{Cluster, ClusterCache, snapshot::ClusterSnapshot},
+    domain::{
+        Timestamp,
+        ids::{InstallationId, ProjectKey, UserId},
+        report::ReportLine,
+        snapshot::StoreSnapshot,
+    },
+    observed::model::Observed,
+    plan::{self, Plan, PlanInput, PlanSettings, Scope, check},
+    store::Store,
+    telemetry::metrics::{Metrics, PassResult},
+};
+
+/// Projects that are planned and applied at once.
+const CONCURRENCY: usize = 4;
+
+/// The parts of a pass.
+#[derive(Debug)]
+pub struct PassParts {
+    /// Rows.
+    pub store: Store,
+    /// The cluster and its caches.
+    pub cluster: Arc<dyn Cluster>,
+    /// Performs actions.
+    pub applier: Applier,
+    /// Our lease.
+    pub lease: LeaseState,
+    /// Whose objects are ours.
+    pub installation: InstallationId,
+    /// Process settings that plans depend on.
+    pub settings: PlanSettings,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// Makes passes.
+pub struct Passes {
+    parts: PassParts,
+    in_force: ConfigInForce,
+    swept_at: Mutex<Option<Timestamp>>,
+    /// Reports as last stored, so that an unchanged one costs no transaction.
+    reported: Mutex<BTreeMap<Option<ProjectKey>, Vec<ReportLine>>>,
+}
+
+/// What a pass came to.
+#[derive(Debug, Clone)]
+pub struct Passed {
+    /// Whether something was done, so that another pass may find more to do.
+    pub progressed: bool,
+    /// The rows it was made from.
+    pub rows: Arc<StoreSnapshot>,
+}
+
+impl Passes {
+    /// Puts the parts together.
+    pub fn new(parts: PassParts, in_force: ConfigInForce) -> Self {
+        Self {
+            parts,
+            in_force,
+            swept_at: Mutex::default(),
+            reported: Mutex::default(),
+        }
+    }
+
+    /// Notes that forge and cluster were read whole since the lease was taken.
+    pub fn swept(&self, at: Timestamp) {
+        *self.swept_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    /// Forgets what a former term of the lease had seen.
+    pub fn forget(&self) {
+        *self.swept_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.reported
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    /// Makes one pass over all projects and the orphans.
+    pub async fn pass(&self) -> anyhow::Result<Passed> {
+        let began = Instant::now();
+        let inputs = self.load().await.context("load a pass")?;
+        let rows = Arc::clone(&inputs.rows);
+        let scopes: Vec<BoxFuture<'_, _>> = inputs
+            .scopes()
+            .into_iter()
+            .map(|scope| self.pass_scope(&inputs, scope).boxed())
+            .collect();
+        let passed: Vec<anyhow::Result<Scoped>> = futures::stream::iter(scopes)
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await;
+        let progressed = passed.iter().any(|passed| {
+            matches!(
+                passed,
+                Ok(Scoped {
+                    progressed: true,
+                    ..
+                })
+            )
+        });
+        let stalled = passed
+            .iter()
+            .any(|passed| matches!(passed, Ok(Scoped { stalled: true, .. })));
+        let failed = passed
+            .iter()
+            .filter_map(|passed| passed.as_ref().err())
+            .next();
+        let result = match (failed, stalled, progressed) {
+            (Some(_), ..) => PassResult::Transient,
+            (None, true, _) => PassResult::Stalled,
+            (None, false, true) => PassResult::Applied,
+            (None, false, false) => PassResult::Settled,
+        };
+        if let Some(error) = failed {
+            tracing::warn!(error = format!("{error:#}"), "a project's pass failed");
+        }
+        self.parts.metrics.pass.ended(result, began.elapsed());
+        self.gauge(&inputs);
+        Ok(Passed { progressed, rows })
+    }
+
+    /// Loads a pass's input: the cluster first, so that what a pod reported before it ended
+    /// is among the rows.
+    async fn load(&self) -> anyhow::Result<Inputs> {
+        let seen = Instant::now();
+        let cache = self.parts.cluster.snapshot();
+        let desired = self.in_force.get();
+        let rows = self.parts.store.load_pass(None).await?;
+        let cluster = match cache {
+            ClusterCache::Known { age, snapshot } => {
+                let age = chrono::Duration::from_std(age + seen.elapsed()).unwrap_or_default();
+                Observed::Known {
+                    at: rows.now - age,
+                    value: Arc::new(snapshot),
+                }
+            }
+            ClusterCache::Unknown { reason } => Observed::Unknown { reason },
+        };
+        Ok(Inputs {
+            desired,
+            rows: Arc::new(rows),
+            cluster,
+        })
+    }
+
+    fn input(&self, inputs: &Inputs, scope: Scope) -> PlanInput {
+        let rows = match &scope {
+            Scope::Project { project } => inputs.rows.of_project(project),
+            Scope::Orphans => inputs.rows.as_ref().clone(),
+        };
+        PlanInput {
+            now: inputs.rows.now,
+            installation: self.parts.installation.clone(),
+            scope,
+            desired: inputs.desired.clone(),
+            settings: self.parts.settings.clone(),
+            rows,
+            cluster: inputs.cluster.clone(),
+            swept_at: *self.swept_at.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    async fn pass_scope(&self, inputs: &Inputs, scope: Scope) -> anyhow::Result<Scoped> {
+        let input = self.input(inputs, scope);
+        let planned = plan::plan(&input);
+        let (planned, violations) = check::check(&input, planned);
+        for violation in &violations {
+            tracing::error!(rule = %violation.rule, detail = violation.detail, "the plan broke a rule");
+            self.parts.metrics.pass.check_failed(violation.rule.into());
+        }
+        self.count(&planned);
+        self.store_report(&planned).await?;
+        if planned.is_empty() {
+            return Ok(Scoped {
+                progressed: false,
+                stalled: !violations.is_empty(),
+            });
+        }
+        let own: Vec<UserId> = input
+            .rows
+            .identities
+            .iter()
+            .map(|row| row.identity.actor.id)
+            .collect();
+        let report = self
+            .parts
+            .applier
+            .apply(&planned, &self.parts.lease, input.now, &own)
+            .await;
+        self.count_outcomes(&planned, &report, &input);
+        Ok(Scoped {
+            progressed: report.progressed(),
+            stalled: !violations.is_empty(),
+        })
+    }
+
+    async fn store_report(&self, plan: &Plan) -> anyhow::Result<()> {
+        let project = match &plan.scope {
+            Scope::Project { project } => Some(project.clone()),
+            Scope::Orphans => None,
+        };
+        {
+            let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+            if reported.get(&project) == Some(&plan.report) {
+                return Ok(());
+            }
+        }
+        let grant = self
+            .parts
+            .lease
+            .grant()
+            .context("store a report: the lease is lost")?;
+        let mut tx = self.parts.store.begin_holder(&grant).await?;
+        tx.put_report(project.as_ref(), &plan.report).await?;
+        tx.commit().await?;
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.insert(project, plan.report.clone());
+        Ok(())
+    }
+
+    fn count(&self, plan: &Plan) {
+        let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for action in &plan.actions {
+            *kinds.entry(action.kind.name().into()).or_default() += 1;
+        }
+        for (kind, count) in kinds {
+            self.parts.metrics.pass.planned(kind, count);
+        }
+    }
+
+    fn count_outcomes(&self, plan: &Plan, report: &ApplyReport, input: &PlanInput) {
+        for (kind, outcome) in &report.outcomes {
+            self.parts.metrics.apply.applied(kind, outcome.into());
+            let target = super::metrics::write_target(kind).filter(|_| *outcome == Outcome::Done);
+            if let Some(target) = target {
+                self.parts.metrics.apply.wrote(target);
+            }
+        }
+        super::metrics::launches(&self.parts.metrics, plan, input);
+    }
+
+    fn gauge(&self, inputs: &Inputs) {
+        let slots = inputs.desired.as_ref().map_or(0, |desired| {
+            desired
+                .projects
+                .values()
+                .map(|project| i64::from(project.spec.slots))
+                .sum()
+        });
+        super::metrics::rows(&self.parts.metrics, &inputs.rows, slots);
+        let age = match &inputs.cluster {
+            Observed::Known { at, .. } => (inputs.rows.now - *at).to_std().ok(),
+            Observed::Unknown { .. } => None,
+        };
+        super::metrics::cluster(&self.parts.metrics, age);
+    }
+}
+
+struct Inputs {
+    desired: Option<Arc<crate::desired::model::Desired>>,
+    rows: Arc<StoreSnapshot>,
+    cluster: Observed<Arc<ClusterSnapshot>>,
+}
+
+impl Inputs {
+    /// Every project in the config or with live rows, and the orphans.
+    fn scopes(&self) -> Vec<Scope> {
+        scopes(self.desired.as_deref(), &self.rows)
+    }
+}
+
+/// Every project in the config or with live rows, and the orphans.
+pub fn scopes(
+    desired: Option<&crate::desired::model::Desired>,
+    rows: &StoreSnapshot,
+) -> Vec<Scope> {
+    let configured = desired
+        .into_iter()
+        .flat_map(|desired| desired.projects.keys().cloned());
+    let live = rows
+        .runs
+        .iter()
+        .map(|run| run.project.clone())
+        .chain(rows.triggers.iter().map(|trigger| trigger.project.clone()));
+    let projects: BTreeSet<ProjectKey> = configured.chain(live).collect();
+    projects
+        .into_iter()
+        .map(|project| Scope::Project { project })
+        .chain([Scope::Orphans])
+        .collect()
+}
+
+struct Scoped {
+    progressed: bool,
+    stalled: bool,
+}
+
+/// How long to wait between passes when nothing wakes us: what waits for a time (a retry, a
+/// time-out, a grace) is looked at again no later.
+pub const IDLE: Duration = Duration::from_secs(1);

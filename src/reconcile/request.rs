@@ -1,0 +1,133 @@
+//! What the next poll of the forge is to look at: derived from the config and the last pass's rows.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    desired::model::Desired,
+    domain::{
+        ids::{BranchName, IssueNumber, RepositoryId, Subject},
+        run::Run,
+        snapshot::StoreSnapshot,
+        trigger::{Disposition, Trigger},
+    },
+    forge::Account,
+    observed::forge::{PollRequest, RepositoryBinding},
+};
+
+/// Makes the request.
+pub fn poll_request(desired: &Desired, rows: Option<&StoreSnapshot>) -> PollRequest {
+    let bound = desired
+        .repositories()
+        .map(|(project, repository)| RepositoryBinding {
+            project: project.clone(),
+            name: repository.name.clone(),
+            adopt_existing: desired
+                .project(project)
+                .is_some_and(|project| project.spec.adopt_existing),
+        })
+        .collect();
+    let sweep_labels = desired
+        .labels
+        .triggers
+        .iter()
+        .map(|label| label.name.clone())
+        .collect();
+    let Some(rows) = rows else {
+        return PollRequest {
+            bound,
+            sweep_labels,
+            ..PollRequest::default()
+        };
+    };
+    let live: Vec<&Trigger> = rows
+        .triggers
+        .iter()
+        .filter(|trigger| !trigger.settled)
+        .collect();
+    let runs: Vec<&Run> = rows.runs.iter().filter(|run| is_hot(run, rows)).collect();
+    PollRequest {
+        bound,
+        hot: hot(&live, &runs, rows),
+        actors: actors(&live, &runs),
+        branches: branches(&live, &runs, rows),
+        sweep_labels,
+    }
+}
+
+/// Runs whose subjects still matter: not finalised, or their environment is still there.
+fn is_hot(run: &Run, rows: &StoreSnapshot) -> bool {
+    run.finalized_at.is_none()
+        || rows.environments.iter().any(|environment| {
+            environment.run == run.id
+                && environment.state != crate::domain::run::EnvironmentState::Gone
+        })
+}
+
+fn hot(live: &[&Trigger], runs: &[&Run], rows: &StoreSnapshot) -> Vec<Subject> {
+    let on = |repository, number| Subject { repository, number };
+    let mut hot: BTreeSet<Subject> = live.iter().map(|trigger| trigger.subject()).collect();
+    for run in runs {
+        hot.extend([run.subject(), run.work_subject()]);
+        hot.extend(run.pull_request.map(|number| on(run.repository, number)));
+    }
+    // A revise needs the pull request of the work item, whose run may be over long since.
+    let revised = rows
+        .runs
+        .iter()
+        .filter(|run| hot.contains(&run.work_subject()));
+    let pulls: Vec<Subject> = revised
+        .filter_map(|run| Some(on(run.repository, run.pull_request?)))
+        .collect();
+    hot.extend(pulls);
+    hot.into_iter().collect()
+}
+
+fn actors(live: &[&Trigger], runs: &[&Run]) -> Vec<(RepositoryId, Account)> {
+    let account = |repository, actor: &Option<crate::domain::forge::Actor>| {
+        let actor = actor.as_ref()?;
+        Some((
+            repository,
+            Account {
+                id: actor.id,
+                login: actor.login.clone(),
+            },
+        ))
+    };
+    let waiting = live
+        .iter()
+        .filter(|trigger| matches!(trigger.disposition, Disposition::Waiting(_)))
+        .filter_map(|trigger| account(trigger.identity.repository, &trigger.actor));
+    let pending = runs
+        .iter()
+        .filter(|run| run.state == crate::domain::run::RunState::Pending)
+        .filter_map(|run| account(run.repository, &run.actor));
+    let mut actors: Vec<_> = waiting.chain(pending).collect();
+    actors.sort_by_key(|(repository, account)| (*repository, account.id));
+    actors.dedup_by_key(|(repository, account)| (*repository, account.id));
+    actors
+}
+
+fn branches(
+    live: &[&Trigger],
+    runs: &[&Run],
+    rows: &StoreSnapshot,
+) -> Vec<(RepositoryId, BranchName)> {
+    let named = |repository, number: IssueNumber| {
+        (repository, BranchName::new(format!("codex/issue-{number}")))
+    };
+    let waiting = live
+        .iter()
+        .filter(|trigger| matches!(trigger.disposition, Disposition::Waiting(_)))
+        .filter(|trigger| {
+            !rows.pulls.iter().any(|pull| {
+                pull.repository == trigger.identity.repository && pull.number == trigger.number
+            })
+        })
+        .map(|trigger| named(trigger.identity.repository, trigger.number));
+    let pending = runs
+        .iter()
+        .filter(|run| run.state == crate::domain::run::RunState::Pending)
+        .map(|run| named(run.repository, run.work_item));
+    let branches: BTreeSet<_> = waiting.chain(pending).collect();
+    branches.into_iter().collect()
+}
