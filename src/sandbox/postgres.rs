@@ -33,7 +33,7 @@ wait "$server"
 "#;
 
 /// How long a server may take to answer, recovery after a crash included.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// Why there is no private Postgres.
 #[derive(Debug, thiserror::Error)]
@@ -99,9 +99,12 @@ impl PrivatePostgres {
         durability: Durability,
     ) -> Result<Self, PostgresError> {
         let start = move || Self::launch(data_dir.as_deref(), durability);
-        let (server, log) = tokio::task::spawn_blocking(start)
-            .await
-            .expect("launching does not panic and is not cancelled")?;
+        let (server, log) = tokio::task::spawn_blocking(start).await.map_err(|error| {
+            PostgresError::Program {
+                program: "launching".to_owned(),
+                output: error.to_string(),
+            }
+        })??;
         server.wait_until_ready(&log).await?;
         Ok(server)
     }

@@ -85,7 +85,7 @@ impl ApiStore {
                  and ($4::bigint is null or r.number = $4 or r.work_item = $4
                      or r.pull_request = $4)
              order by r.created_at desc, r.run_id limit $5",
-            filter.project.as_ref().map(|project| project.as_str()),
+            filter.project.as_ref().map(ProjectKey::as_str),
             filter.state.map(PgRunState::from) as _,
             repository.map(|repository| repository.0),
             filter.subject.map(|subject| subject.number.0),

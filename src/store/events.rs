@@ -4,7 +4,7 @@
 use sqlx::{PgConnection, types::Json};
 
 use super::{HolderTx, StoreError};
-use crate::domain::{effect::EffectKey, event::NewEvent};
+use crate::domain::{effect::EffectKey, event::NewEvent, ids::ProjectKey};
 
 impl HolderTx {
     /// Records an event that belongs to no effect and no transition.
@@ -45,7 +45,7 @@ async fn insert_row(
         event.kind.to_string(),
         event.correlation,
         Json(&event.actor) as _,
-        event.project.as_ref().map(|project| project.as_str()),
+        event.project.as_ref().map(ProjectKey::as_str),
         event.run.map(|run| run.0),
         event.subject.map(|subject| subject.repository.0),
         event.subject.map(|subject| subject.number.0),

@@ -11,7 +11,7 @@ use super::{HolderTx, StoreError, enums::PgSubjectState, forge_issues::wholes, l
 use crate::domain::{
     Timestamp,
     forge::{PullRequest, Review},
-    ids::{BranchName, RepositoryId},
+    ids::{BranchName, CommitSha, RepositoryId},
     mirror::BranchHead,
 };
 
@@ -117,7 +117,7 @@ impl HolderTx {
                  (excluded.head, excluded.ours or b.ours and excluded.head is not null)",
             head.repository.0,
             head.branch.as_str(),
-            head.head.as_ref().map(|sha| sha.as_str()),
+            head.head.as_ref().map(CommitSha::as_str),
             head.ours,
         )
         .execute(self.db())

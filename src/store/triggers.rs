@@ -10,7 +10,7 @@ use super::{
 };
 use crate::domain::{
     event::NewEvent,
-    ids::RunId,
+    ids::{LabelName, RunId},
     trigger::{Disposition, Trigger, TriggerIdentity, WithdrawnBy},
 };
 
@@ -39,7 +39,7 @@ impl HolderTx {
             trigger.number.0,
             trigger.kind.stage.as_str(),
             trigger.kind.revise,
-            trigger.label.as_ref().map(|label| label.as_str()),
+            trigger.label.as_ref().map(LabelName::as_str),
             trigger.actor.as_ref().map(Json) as _,
             trigger.via_app,
             trigger.occurred_at,

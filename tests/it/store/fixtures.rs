@@ -20,17 +20,17 @@ use codex_k8s::{
 
 use crate::support::postgres::{TestDatabase, acquire};
 
-pub const REPOSITORY: RepositoryId = RepositoryId(7);
+pub(super) const REPOSITORY: RepositoryId = RepositoryId(7);
 
 /// A database, the store and its lease.
-pub struct World {
-    pub database: TestDatabase,
-    pub store: Store,
-    pub grant: LeaseGrant,
+pub(super) struct World {
+    pub(super) database: TestDatabase,
+    pub(super) store: Store,
+    pub(super) grant: LeaseGrant,
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let database = TestDatabase::new().await;
         let store = database.store().await;
         let grant = acquire(&store, "first").await;
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// One whose repository 7 is bound by project `shop`.
-    pub async fn bound() -> Self {
+    pub(super) async fn bound() -> Self {
         let world = Self::new().await;
         let mut tx = world.begin().await;
         let event = event(EventKind::RepositoryBound);
@@ -55,12 +55,12 @@ impl World {
         world
     }
 
-    pub async fn begin(&self) -> HolderTx {
+    pub(super) async fn begin(&self) -> HolderTx {
         self.store.begin_holder(&self.grant).await.unwrap()
     }
 
     /// Stores the pending run of issue `number` and its trigger.
-    pub async fn pending_run(&self, number: i64) -> Run {
+    pub(super) async fn pending_run(&self, number: i64) -> Run {
         let trigger = trigger(number);
         let run = run(&trigger);
         let mut tx = self.begin().await;
@@ -73,7 +73,7 @@ impl World {
     }
 
     /// Stores the launched run of issue `number` in a slot, with its first attempt.
-    pub async fn preparing_run(&self, number: i64, slot: i32) -> Run {
+    pub(super) async fn preparing_run(&self, number: i64, slot: i32) -> Run {
         let run = self.pending_run(number).await;
         let mut tx = self.begin().await;
         let launched = event(EventKind::RunLaunched);
@@ -89,12 +89,12 @@ impl World {
         self.run(run.id).await
     }
 
-    pub async fn run(&self, run: RunId) -> Run {
+    pub(super) async fn run(&self, run: RunId) -> Run {
         self.store.reads().get_run(run).await.unwrap().unwrap()
     }
 
     /// Moves a run one step.
-    pub async fn step(&self, run: &Run, to: RunState, changes: RunChanges) -> Run {
+    pub(super) async fn step(&self, run: &Run, to: RunState, changes: RunChanges) -> Run {
         let event = event(EventKind::RunStarted);
         let mut tx = self.begin().await;
         tx.transition_run(&Transition {
@@ -112,7 +112,7 @@ impl World {
     }
 }
 
-pub fn launch<'a>(run: &Run, slot: i32, event: &'a NewEvent) -> Transition<'a> {
+pub(super) fn launch<'a>(run: &Run, slot: i32, event: &'a NewEvent) -> Transition<'a> {
     Transition {
         run: run.id,
         from: RunState::Pending,
@@ -128,11 +128,11 @@ pub fn launch<'a>(run: &Run, slot: i32, event: &'a NewEvent) -> Transition<'a> {
     }
 }
 
-pub fn at(seconds: i64) -> DateTime<Utc> {
+pub(super) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(1_790_000_000 + seconds)
 }
 
-pub fn event(kind: EventKind) -> NewEvent {
+pub(super) fn event(kind: EventKind) -> NewEvent {
     NewEvent {
         kind,
         correlation: "test".to_owned(),
@@ -144,14 +144,14 @@ pub fn event(kind: EventKind) -> NewEvent {
     }
 }
 
-pub fn subject(number: i64) -> Subject {
+pub(super) fn subject(number: i64) -> Subject {
     Subject {
         repository: REPOSITORY,
         number: IssueNumber(number),
     }
 }
 
-pub fn ada() -> Actor {
+pub(super) fn ada() -> Actor {
     Actor {
         id: UserId(11),
         login: "ada".to_owned(),
@@ -159,7 +159,7 @@ pub fn ada() -> Actor {
     }
 }
 
-pub fn binding(id: i64, project: &str) -> NewBinding {
+pub(super) fn binding(id: i64, project: &str) -> NewBinding {
     let name = format!("example-org/repository-{id}");
     NewBinding {
         forge: ForgeKind::Github,
@@ -180,7 +180,7 @@ pub fn binding(id: i64, project: &str) -> NewBinding {
     }
 }
 
-pub fn issue(number: i64, labels: &[&str]) -> Issue {
+pub(super) fn issue(number: i64, labels: &[&str]) -> Issue {
     Issue {
         repository: REPOSITORY,
         number: IssueNumber(number),
@@ -198,7 +198,7 @@ pub fn issue(number: i64, labels: &[&str]) -> Issue {
     }
 }
 
-pub fn labeled(id: i64, number: i64) -> IssueEvent {
+pub(super) fn labeled(id: i64, number: i64) -> IssueEvent {
     IssueEvent {
         id: EventId(id),
         repository: REPOSITORY,
@@ -213,7 +213,7 @@ pub fn labeled(id: i64, number: i64) -> IssueEvent {
 }
 
 /// The trigger of issue `number`, whose event has the id `number + 1000`.
-pub fn trigger(number: i64) -> Trigger {
+pub(super) fn trigger(number: i64) -> Trigger {
     Trigger {
         identity: TriggerIdentity {
             forge: ForgeKind::Github,
@@ -239,7 +239,7 @@ pub fn trigger(number: i64) -> Trigger {
     }
 }
 
-pub fn run(trigger: &Trigger) -> Run {
+pub(super) fn run(trigger: &Trigger) -> Run {
     Run {
         id: trigger.identity.run_id(&"tests".parse().unwrap()),
         trigger: trigger.identity.clone(),
@@ -272,7 +272,7 @@ pub fn run(trigger: &Trigger) -> Run {
     }
 }
 
-pub fn attempt(run: RunId, number: i32) -> Attempt {
+pub(super) fn attempt(run: RunId, number: i32) -> Attempt {
     Attempt {
         run,
         number: AttemptNo(number),
@@ -287,7 +287,7 @@ pub fn attempt(run: RunId, number: i32) -> Attempt {
     }
 }
 
-pub fn frozen() -> FrozenRun {
+pub(super) fn frozen() -> FrozenRun {
     serde_json::from_value(serde_json::json!({
         "revision": 1, "config_sha": "c0ffee", "repository_name": "example-org/repository-7",
         "agent": "coder", "policy": "default", "image": "registry.example/agent:1",

@@ -125,7 +125,7 @@ async fn the_api_login_may_insert_facts_and_change_nothing() {
         let error = refused.expect_err(statement);
         let code = error
             .as_database_error()
-            .and_then(|e| e.code().map(|c| c.into_owned()));
+            .and_then(|e| e.code().map(std::borrow::Cow::into_owned));
         assert_eq!(code.as_deref(), Some("42501"), "{statement}");
     }
 }

@@ -15,7 +15,7 @@ use codex_k8s::{
 
 use super::fixtures::{REPOSITORY, World, ada, at, binding, event, issue, labeled, subject};
 
-const VISIBILITY: Duration = Duration::from_secs(60);
+const VISIBILITY: Duration = Duration::from_mins(1);
 
 async fn put(world: &World, issue: &Issue, read_began_at: DateTime<Utc>) -> u64 {
     let mut tx = world.begin().await;

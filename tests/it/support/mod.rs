@@ -1,3 +1,3 @@
 //! What the integration tests of several rooms share.
 
-pub mod postgres;
+pub(crate) mod postgres;

@@ -17,7 +17,7 @@ static SERVER: OnceCell<Server> = OnceCell::const_new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// The lease of tests: long enough never to run out by itself.
-pub const LEASE: Duration = Duration::from_secs(600);
+pub(crate) const LEASE: Duration = Duration::from_mins(10);
 
 struct Server {
     /// Stops with the process.
@@ -78,21 +78,21 @@ impl Server {
 }
 
 /// A fresh database.
-pub struct TestDatabase {
+pub(crate) struct TestDatabase {
     /// Its address as owner.
-    pub url: SecretString,
+    pub(crate) url: SecretString,
     /// Its address as the API's login.
-    pub api_url: SecretString,
+    pub(crate) api_url: SecretString,
 }
 
 impl TestDatabase {
     /// A fresh database with the schema.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::copied(true).await
     }
 
     /// A fresh database without the schema.
-    pub async fn empty() -> Self {
+    pub(crate) async fn empty() -> Self {
         Self::copied(false).await
     }
 
@@ -117,27 +117,27 @@ impl TestDatabase {
     }
 
     /// Settings to connect as owner.
-    pub fn settings(&self) -> StoreSettings {
+    pub(crate) fn settings(&self) -> StoreSettings {
         small(&self.url)
     }
 
     /// The store as the reconciler has it.
-    pub async fn store(&self) -> Store {
+    pub(crate) async fn store(&self) -> Store {
         Store::connect(&self.settings()).await.unwrap()
     }
 
     /// The store as the API has it, over its own login.
-    pub async fn api(&self) -> ApiStore {
+    pub(crate) async fn api(&self) -> ApiStore {
         ApiStore::connect(&small(&self.api_url)).await.unwrap()
     }
 
     /// The API's login, for migrating an empty database.
-    pub async fn api_role(&self) -> ApiRole {
+    pub(crate) async fn api_role(&self) -> ApiRole {
         SERVER.get_or_init(Server::start).await.api.clone()
     }
 
     /// Lets the platform's clock run ahead by this much.
-    pub async fn shift_clock(&self, ahead: Duration) {
+    pub(crate) async fn shift_clock(&self, ahead: Duration) {
         admin::set_clock_offset(&self.url, ahead).await.unwrap();
     }
 }
@@ -151,7 +151,7 @@ fn small(url: &SecretString) -> StoreSettings {
 }
 
 /// The lease, taken by `holder`.
-pub async fn acquire(store: &Store, holder: &str) -> LeaseGrant {
+pub(crate) async fn acquire(store: &Store, holder: &str) -> LeaseGrant {
     store
         .try_acquire(holder, LEASE)
         .await
