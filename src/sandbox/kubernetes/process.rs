@@ -4,6 +4,11 @@
 //! the container would see at a mount path is told to the process by the real
 //! path, in environment, arguments and working directory. Nothing isolates the
 //! process: that is what a real cluster is for.
+//!
+//! A container's processes end with it, whatever groups they made for
+//! themselves. Here a pod is a session of its own (`setsid`), and what is left
+//! of the session when its leader has gone is killed before the pod counts as
+//! ended.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
@@ -87,8 +92,9 @@ impl ProcessRunner {
             Some(path) => PathBuf::from(mounts.translate(path)),
             None => mounts.folder.clone(),
         };
-        let mut command = Command::new(program);
+        let mut command = Command::new("setsid");
         command
+            .arg(program)
             .args(words)
             .current_dir(folder)
             .env_clear()
@@ -100,10 +106,8 @@ impl ProcessRunner {
                 .into_iter()
                 .map(|(name, value)| (name, mounts.translate(&value))),
         );
-        // A group of its own: what the process starts ends with it.
-        command.process_group(0).kill_on_drop(true);
+        command.kill_on_drop(true).stdin(Stdio::null());
         command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -146,7 +150,7 @@ impl PodRunner for ProcessRunner {
         ];
         let status = wait(&mut child, group, &mut stop).await;
         // The leader has gone; what it left behind goes with it.
-        signal(group, Signal::KILL);
+        end_session(group).await;
         for task in output {
             let _ = tokio::time::timeout(LAST_OUTPUT, task).await;
         }
@@ -193,10 +197,51 @@ async fn wait(
     child.wait().await
 }
 
-/// Signals the whole group; one that has gone already is fine.
-fn signal(group: Option<Pid>, signal: Signal) {
-    if let Some(group) = group {
-        let _ = kill_process_group(group, signal);
+/// Signals the leader's group, or the leader alone where it has not made its
+/// group yet. One that has gone already is fine.
+fn signal(leader: Option<Pid>, signal: Signal) {
+    if let Some(leader) = leader
+        && kill_process_group(leader, signal).is_err()
+    {
+        let _ = kill_process(leader, signal);
+    }
+}
+
+/// Kills what is left of a session until nothing is.
+async fn end_session(leader: Option<Pid>) {
+    let Some(leader) = leader else { return };
+    loop {
+        let left = members(leader.as_raw_nonzero().get());
+        if left.is_empty() {
+            return;
+        }
+        for id in left {
+            let _ = Pid::from_raw(id).map(|id| kill_process(id, Signal::KILL));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The living processes of a session.
+fn members(session: i32) -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    ids.filter(|id| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        session_of(&stat) == Some(session)
+    })
+    .collect()
+}
+
+/// The session in a line of `/proc/ID/stat`, unless the process only waits to
+/// be collected. The name in it may hold anything, so it is read from its end.
+fn session_of(stat: &str) -> Option<i32> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    match fields.next()? {
+        "Z" | "X" => None,
+        _ => fields.nth(2)?.parse().ok(),
     }
 }
 
@@ -274,6 +319,13 @@ fn lay_out(folder: &Path, launch: &PodLaunch) -> io::Result<Mounts> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_session_is_read_whatever_the_name_holds() {
+        assert_eq!(session_of("12 (a) R 1) S 1 12 7 0 -1"), Some(7));
+        assert_eq!(session_of("12 (sh) Z 1 12 7 0 -1"), None);
+        assert_eq!(session_of(""), None);
+    }
 
     #[test]
     fn only_whole_path_parts_are_translated() {

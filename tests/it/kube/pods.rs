@@ -312,3 +312,33 @@ async fn stopping_the_model_ends_every_process_it_runs() {
     server.knobs().stop_pods().await;
     assert!(!runs(id));
 }
+
+#[tokio::test]
+async fn a_killed_pod_takes_along_what_left_its_process_group() {
+    let (_folder, server) = processes().await;
+    let cluster = server.cluster().await;
+    let script = "perl -e 'setpgrp; exec qw(sleep 603)' & echo $!; wait";
+    let environment = scripted_process(&cluster, &server, script).await;
+    let (pod, log) = log_with(&cluster, &environment, "\n").await;
+    let id: u32 = log.trim().parse().unwrap();
+    until("the process leads a group of its own", || async {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let group = stat
+            .rsplit(')')
+            .next()?
+            .split_whitespace()
+            .nth(2)?
+            .to_owned();
+        (group == id.to_string()).then_some(())
+    })
+    .await;
+    assert!(runs(id));
+    server.knobs().kill_pod(&environment.namespace, &pod);
+    until("the pod has failed", || async {
+        let listed = cluster.list_owned().await.unwrap();
+        (listed.pods[0].phase == PodPhase::Failed).then_some(())
+    })
+    .await;
+    assert!(!runs(id), "the pod has ended and a process of it runs");
+    clean_up(&cluster, &environment).await;
+}
