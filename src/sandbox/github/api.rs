@@ -115,7 +115,7 @@ pub(super) fn judge(state: &mut State, asked: &Asked, reply: &Reply) {
         let status = reply.status;
         let response = reply.body.as_ref();
         let path = &asked.path;
-        state.exchanges.note(Noted {
+        state.exchanges.note(&Noted {
             operation: &operation,
             path,
             request: &body,
@@ -138,7 +138,7 @@ pub(super) fn judge(state: &mut State, asked: &Asked, reply: &Reply) {
         reply.status,
         reply.body.as_ref(),
     ));
-    state.exchanges.note(Noted {
+    state.exchanges.note(&Noted {
         operation: &format!("{} {}", route.method, route.path),
         path: &asked.path,
         request: &body,
@@ -273,7 +273,7 @@ fn tagged(mut reply: Reply, asked: &Asked) -> Reply {
     let bare = tag.trim_start_matches("W/").to_owned();
     let told_so = asked.twist == Some(Fault::NotModified) && !known.is_empty();
     if told_so {
-        tag = known.to_owned();
+        known.clone_into(&mut tag);
     }
     if told_so
         || known

@@ -175,7 +175,7 @@ impl Call<'_> {
     }
 
     /// Answers one page of a list, rendering only what is on it.
-    pub(super) fn list<T>(&self, items: Vec<T>, render: impl FnMut(T) -> Value) -> Answer {
+    pub(super) fn list<T>(&self, items: Vec<T>, render: impl FnMut(T) -> Value) -> Reply {
         let (page, total) = (self.page(), items.len());
         let link = page.link(total, |number| self.page_url(number));
         let mut shown = page;
@@ -185,7 +185,7 @@ impl Call<'_> {
         let body = shown.cut(items).into_iter().map(render).collect();
         let mut reply = Reply::ok(Value::Array(body));
         reply.headers.extend(link.map(|link| ("link", link)));
-        Ok(reply)
+        reply
     }
 
     /// The same for lists that GitHub wraps: `{"total_count": …, "<name>": […]}`.
@@ -194,14 +194,14 @@ impl Call<'_> {
         name: &str,
         items: Vec<T>,
         render: impl FnMut(T) -> Value,
-    ) -> Answer {
+    ) -> Reply {
         let total = items.len();
-        let mut reply = self.list(items, render)?;
+        let mut reply = self.list(items, render);
         let mut members = Map::new();
         members.insert("total_count".to_owned(), Value::from(total));
         members.insert(name.to_owned(), reply.body.take().unwrap_or_default());
         reply.body = Some(Value::Object(members));
-        Ok(reply)
+        reply
     }
 
     fn page_url(&self, page: usize) -> String {

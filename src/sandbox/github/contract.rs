@@ -175,7 +175,7 @@ impl Contract {
             (false, Value::Null) => {}
             (false, _) => problems.push("a body where the operation has none".to_owned()),
             (true, Value::Null) if body["required"] == json!(true) => {
-                problems.push("the body is missing".to_owned())
+                problems.push("the body is missing".to_owned());
             }
             (true, Value::Null) => {}
             (true, given) => {
@@ -233,13 +233,12 @@ fn coerced(text: &str, schema: &Value) -> Value {
             .map_or_else(|_| json!(text), |number| json!(number))
     };
     match schema["type"].as_str() {
-        Some("integer" | "number") => number(),
+        Some("integer" | "number") | None => number(),
         Some("boolean") => text
             .parse::<bool>()
             .map_or_else(|_| json!(text), |flag| json!(flag)),
         Some("array") => text.split(',').map(Value::from).collect(),
         Some(_) => json!(text),
-        None => number(),
     }
 }
 

@@ -106,7 +106,7 @@ impl Exchanges {
         })
     }
 
-    pub(super) fn note(&mut self, noted: Noted<'_>) {
+    pub(super) fn note(&mut self, noted: &Noted<'_>) {
         self.totals.exchanges += 1;
         let problems = noted.problems.join("; ").replace(['\t', '\n'], " ");
         let verdict = if problems.is_empty() {

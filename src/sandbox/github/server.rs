@@ -99,16 +99,9 @@ fn decoded(segment: &str) -> String {
     let mut index = 0;
     while let Some(&byte) = bytes.get(index) {
         let hex = segment.get(index + 1..index + 3).filter(|_| byte == b'%');
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(value) => {
-                out.push(value);
-                index += 3;
-            }
-            None => {
-                out.push(byte);
-                index += 1;
-            }
-        }
+        let value = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        out.push(value.unwrap_or(byte));
+        index += if value.is_some() { 3 } else { 1 };
     }
     String::from_utf8_lossy(&out).into_owned()
 }

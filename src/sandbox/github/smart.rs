@@ -66,7 +66,7 @@ fn admit(
     asked: &Asked,
     name: &str,
     pushes: bool,
-) -> Result<Admitted, Response<Body>> {
+) -> Result<Admitted, Box<Response<Body>>> {
     let mut state = shared.lock();
     let verb = if pushes {
         "GIT receive-pack"
@@ -74,15 +74,15 @@ fn admit(
         "GIT upload-pack"
     };
     state.journal.request(verb);
-    let refused = || plain(401, "Authentication failed");
+    let refused = || Box::new(plain(401, "Authentication failed"));
     let (principal, token) =
         authenticate(&state.world, asked.header("authorization")).map_err(|_| refused())?;
     let world = &state.world;
     let found = world.repo_named(name).or_else(|| world.repo_formerly(name));
-    let repo = found.ok_or_else(|| plain(404, "Repository not found."))?;
+    let repo = found.ok_or_else(|| Box::new(plain(404, "Repository not found.")))?;
     let permission = permission_in(world, principal, &token, repo);
     if permission < Permission::Read {
-        return Err(plain(404, "Repository not found."));
+        return Err(Box::new(plain(404, "Repository not found.")));
     }
     let contents = token
         .permissions
@@ -93,10 +93,10 @@ fn admit(
     let actor = world.actor_of(principal);
     let login = world.user_or_ghost(actor.user).login;
     if pushes && (!may_write || repo.archived) {
-        return Err(plain(
+        return Err(Box::new(plain(
             403,
             &format!("Permission to {name}.git denied to {login}."),
-        ));
+        )));
     }
     Ok(Admitted {
         repo: repo.id,
@@ -120,7 +120,7 @@ pub(super) async fn answer(
     };
     let admitted = match admit(shared, asked, &name, pushes) {
         Ok(admitted) => admitted,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let result = match service {
         Service::Advertise => advertise(asked, &admitted, pushes).await,

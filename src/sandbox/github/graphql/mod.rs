@@ -5,7 +5,9 @@
 
 mod connection;
 mod cost;
+mod issues;
 mod nodes;
+mod repositories;
 mod root;
 
 use std::cell::RefCell;
@@ -110,7 +112,7 @@ fn answered(state: &mut State, asked: &Asked, now: DateTime<Utc>) -> Reply {
         ("x-ratelimit-resource", Resource::Graphql.name().to_owned()),
     ]);
     if state.exchanges.check.judge {
-        state.exchanges.note(Noted {
+        state.exchanges.note(&Noted {
             operation: "POST /graphql",
             path: &asked.path,
             request: &request,

@@ -50,10 +50,7 @@ impl<'v> View<'v> {
         let mut repos = self.world.repos.values().filter(|repo| self.readable(repo));
         repos.find_map(|repo| match kind.as_str() {
             "R" => (repo.id == number).then_some(Thing::Repository(repo)),
-            "LA" => repo
-                .labels
-                .get(&number)
-                .map(|label| Thing::Label(repo, label)),
+            "LA" => repo.labels.get(&number).map(Thing::Label),
             "IC" => {
                 let comment = repo.comments.get(&number)?.seen(self.now)?;
                 (!comment.deleted).then_some(Thing::Comment(repo, comment))

@@ -91,7 +91,7 @@ fn app(call: &mut Call<'_>) -> Answer {
 
 fn installations(call: &mut Call<'_>) -> Answer {
     let app = own_app(call)?;
-    call.list(vec![app], |app| call.world.installation_json(app))
+    Ok(call.list(vec![app], |app| call.world.installation_json(app)))
 }
 
 fn own_installation<'c>(call: &'c Call<'_>) -> Result<&'c App, Reply> {
@@ -142,15 +142,19 @@ fn access_token(call: &mut Call<'_>) -> Answer {
 }
 
 fn installation_repositories(call: &mut Call<'_>) -> Answer {
+    let Principal::Installation { .. } = call.principal else {
+        return Err(Reply::not_found());
+    };
     let repos = call.world.repos.values();
     let permission = |repo| permission_in(call.world, call.principal, &call.token, repo);
     let mine = repos.filter(|repo| permission(repo) > Permission::Read);
-    call.wrapped_list("repositories", mine.collect(), |repo| {
+    Ok(call.wrapped_list("repositories", mine.collect(), |repo| {
         call.world.repo_json(repo, permission(repo))
-    })
+    }))
 }
 
 /// The server fills in the numbers: it keeps the budgets.
+#[expect(clippy::unnecessary_wraps, reason = "a handler like the others")]
 fn rate_limit(_call: &mut Call<'_>) -> Answer {
     Ok(Reply::ok(Value::Null))
 }

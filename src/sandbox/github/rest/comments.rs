@@ -78,7 +78,7 @@ fn list(call: &mut Call<'_>) -> Answer {
         comments.reverse();
     }
     let repo = call.repo()?;
-    call.list(comments, |comment| call.world.comment_json(repo, comment))
+    Ok(call.list(comments, |comment| call.world.comment_json(repo, comment)))
 }
 
 fn list_of_issue(call: &mut Call<'_>) -> Answer {
@@ -86,7 +86,7 @@ fn list_of_issue(call: &mut Call<'_>) -> Answer {
     let mut comments = seen(call)?;
     comments.retain(|comment| comment.number == number);
     let repo = call.repo()?;
-    call.list(comments, |comment| call.world.comment_json(repo, comment))
+    Ok(call.list(comments, |comment| call.world.comment_json(repo, comment)))
 }
 
 fn answer(call: &Call<'_>, id: u64, status: u16) -> Answer {

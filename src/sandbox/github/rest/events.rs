@@ -47,10 +47,10 @@ fn list(call: &mut Call<'_>) -> Answer {
         .filter(|event| event.seen_at <= now)
         .collect();
     newest_first(&mut events, |event| event.id);
-    call.list(events, |event| {
+    Ok(call.list(events, |event| {
         call.world
             .event_json(repo, event, issue_of(call, repo, event))
-    })
+    }))
 }
 
 fn get(call: &mut Call<'_>) -> Answer {
@@ -76,7 +76,7 @@ fn list_of_issue(call: &mut Call<'_>) -> Answer {
         .events
         .iter()
         .filter(|event| event.number == number && event.seen_at <= now);
-    call.list(events.collect(), |event| {
+    Ok(call.list(events.collect(), |event| {
         call.world.event_json(repo, event, None)
-    })
+    }))
 }

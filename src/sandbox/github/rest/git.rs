@@ -68,7 +68,7 @@ fn matching(call: &mut Call<'_>) -> Answer {
     let prefix = format!("refs/{}", call.param("ref"));
     let refs = store::refs(&repo.path)?.into_iter();
     let found = refs.filter(|(name, _)| name.starts_with(&prefix)).collect();
-    call.list(found, |(name, sha)| call.world.ref_json(repo, &name, &sha))
+    Ok(call.list(found, |(name, sha)| call.world.ref_json(repo, &name, &sha)))
 }
 
 fn delete_reference(call: &mut Call<'_>) -> Answer {
@@ -93,13 +93,13 @@ fn branches(call: &mut Call<'_>) -> Answer {
     let heads =
         refs.filter_map(|(name, sha)| Some((name.strip_prefix("refs/heads/")?.to_owned(), sha)));
     let url = call.world.repo_api_url(repo);
-    call.list(heads.collect(), |(name, sha)| {
+    Ok(call.list(heads.collect(), |(name, sha)| {
         json!({
             "name": name,
             "commit": { "sha": sha, "url": format!("{url}/commits/{sha}") },
             "protected": false,
         })
-    })
+    }))
 }
 
 fn branch(call: &mut Call<'_>) -> Answer {

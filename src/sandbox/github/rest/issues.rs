@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::super::call::{Access, Call, Need, Route, Scope};
 use super::super::change::NewIssue;
 use super::super::reply::{Answer, Reply};
+use super::super::views::comment_count;
 use super::super::world::{Departed, Issue, Permission, Repo, StateReason};
 
 const READ: Need = Need::Repo(Scope::Issues, Access::Read, Permission::Read);
@@ -91,13 +92,13 @@ fn list(call: &mut Call<'_>) -> Answer {
         .collect();
     match call.query("sort").unwrap_or("created") {
         "updated" => issues.sort_by_key(|issue| (issue.updated_at, issue.number)),
-        "comments" => issues.sort_by_key(|issue| call.world.comment_count(repo, issue.number)),
+        "comments" => issues.sort_by_key(|issue| comment_count(repo, issue.number)),
         _ => issues.sort_by_key(|issue| issue.number),
     }
     if call.query("direction") != Some("asc") {
         issues.reverse();
     }
-    call.list(issues, |issue| call.world.issue_json(repo, issue))
+    Ok(call.list(issues, |issue| call.world.issue_json(repo, issue)))
 }
 
 fn get(call: &mut Call<'_>) -> Answer {

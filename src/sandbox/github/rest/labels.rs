@@ -82,7 +82,7 @@ fn list(call: &mut Call<'_>) -> Answer {
     let repo = call.repo()?;
     let mut labels: Vec<&Label> = repo.labels.values().collect();
     labels.sort_by_key(|label| label.name.to_lowercase());
-    call.list(labels, |label| call.world.label_json(repo, label))
+    Ok(call.list(labels, |label| call.world.label_json(repo, label)))
 }
 
 fn named(call: &Call<'_>) -> Result<Label, Reply> {
@@ -158,7 +158,7 @@ fn list_of_issue(call: &mut Call<'_>) -> Answer {
         .get(&number)
         .and_then(|issue| issue.seen(call.world.seen_now()));
     let issue = issue.ok_or_else(Reply::not_found)?;
-    call.list(call.world.labels_json(repo, issue), |label| label)
+    Ok(call.list(call.world.labels_json(repo, issue), |label| label))
 }
 
 /// The issue's labels as they are now: every write's own answer.

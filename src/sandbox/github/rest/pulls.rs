@@ -82,9 +82,9 @@ fn list(call: &mut Call<'_>) -> Answer {
         pulls.reverse();
     }
     let permission = call.permission();
-    call.list(pulls, |(issue, pull)| {
+    Ok(call.list(pulls, |(issue, pull)| {
         call.world.pull_json(repo, issue, pull, permission)
-    })
+    }))
 }
 
 fn comparison(call: &Call<'_>, pull: &Pull) -> Result<Comparison, Reply> {
@@ -222,12 +222,12 @@ fn files(call: &mut Call<'_>) -> Answer {
     let pull = call.world.pull(call.repo, call.number("pull_number")?)?;
     let found = comparison(call, pull)?;
     let (repo, head) = (call.repo()?, &pull.head_sha);
-    call.list(found.files, |file| call.world.file_json(repo, &file, head))
+    Ok(call.list(found.files, |file| call.world.file_json(repo, &file, head)))
 }
 
 fn commits(call: &mut Call<'_>) -> Answer {
     let pull = call.world.pull(call.repo, call.number("pull_number")?)?;
     let found = comparison(call, pull)?;
     let repo = call.repo()?;
-    call.list(found.ahead, |commit| call.world.commit_json(repo, &commit))
+    Ok(call.list(found.ahead, |commit| call.world.commit_json(repo, &commit)))
 }

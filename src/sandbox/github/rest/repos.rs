@@ -66,9 +66,9 @@ fn permission(call: &mut Call<'_>) -> Answer {
 
 fn variables(call: &mut Call<'_>) -> Answer {
     let all = call.repo()?.variables.iter().collect();
-    call.wrapped_list("variables", all, |(name, variable)| {
+    Ok(call.wrapped_list("variables", all, |(name, variable)| {
         variable_json(name, variable)
-    })
+    }))
 }
 
 fn variable(call: &mut Call<'_>) -> Answer {

@@ -45,7 +45,7 @@ fn list(call: &mut Call<'_>) -> Answer {
     let repo = call.repo()?;
     let seen = |review: &&Review| review.number == number && review.seen_at <= now;
     let reviews = repo.reviews.iter().filter(seen).collect();
-    call.list(reviews, |review| call.world.review_json(repo, review))
+    Ok(call.list(reviews, |review| call.world.review_json(repo, review)))
 }
 
 fn comments(call: &mut Call<'_>) -> Answer {
@@ -53,9 +53,9 @@ fn comments(call: &mut Call<'_>) -> Answer {
     let repo = call.repo()?;
     let seen = |comment: &&ReviewComment| comment.number == number && comment.seen_at <= now;
     let comments = repo.review_comments.iter().filter(seen).collect();
-    call.list(comments, |comment| {
+    Ok(call.list(comments, |comment| {
         call.world.review_comment_json(repo, comment)
-    })
+    }))
 }
 
 fn remarks(body: &Value) -> Vec<Remark> {

@@ -27,6 +27,17 @@ pub(in super::super) fn association(repo: &Repo, user: u64) -> &'static str {
     }
 }
 
+/// How many comments an issue has.
+pub(in super::super) fn comment_count(repo: &Repo, number: u64) -> usize {
+    let comments = repo
+        .comments
+        .values()
+        .map(super::super::lag::Versioned::current);
+    comments
+        .filter(|comment| comment.number == number && !comment.deleted)
+        .count()
+}
+
 impl Issue {
     pub(in super::super) const fn state_name(&self) -> &'static str {
         if self.closed { "closed" } else { "open" }
@@ -60,16 +71,6 @@ impl World {
         labels.map(|label| self.label_json(repo, label)).collect()
     }
 
-    pub(in super::super) fn comment_count(&self, repo: &Repo, number: u64) -> usize {
-        let comments = repo
-            .comments
-            .values()
-            .map(super::super::lag::Versioned::current);
-        comments
-            .filter(|comment| comment.number == number && !comment.deleted)
-            .count()
-    }
-
     pub(in super::super) fn issue_json(&self, repo: &Repo, issue: &Issue) -> Value {
         let repo_url = self.repo_api_url(repo);
         let url = format!("{repo_url}/issues/{}", issue.number);
@@ -93,7 +94,7 @@ impl World {
             "assignee": null,
             "assignees": [],
             "milestone": null,
-            "comments": self.comment_count(repo, issue.number),
+            "comments": comment_count(repo, issue.number),
             "created_at": time(issue.created_at),
             "updated_at": time(issue.updated_at),
             "closed_at": maybe_time(issue.closed_at),

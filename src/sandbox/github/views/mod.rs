@@ -9,6 +9,7 @@ mod repos;
 use base64::Engine as _;
 use chrono::{DateTime, SecondsFormat, Utc};
 
+pub(super) use issues::comment_count;
 pub(super) use people::app_json;
 pub(super) use pulls::PullSize;
 pub(super) use repos::variable_json;
@@ -50,8 +51,14 @@ pub(super) fn escaped(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            out.extend(['%', hex_digit(byte >> 4), hex_digit(byte & 15)]);
         }
     }
     out
+}
+
+fn hex_digit(nibble: u8) -> char {
+    char::from_digit(u32::from(nibble), 16)
+        .unwrap_or('0')
+        .to_ascii_uppercase()
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::world::{Issue, Permission, Pull, Repo, Review, ReviewComment, World};
-use super::issues::association;
+use super::issues::{association, comment_count};
 use super::people::merged;
 use super::{maybe_time, node_id, time};
 
@@ -100,7 +100,7 @@ impl World {
             "rebaseable": (!issue.closed).then_some(true),
             "mergeable_state": if issue.closed { "unknown" } else { "clean" },
             "merged_by": pull.merged_by.map(|user| self.user_json(user)),
-            "comments": self.comment_count(repo, issue.number),
+            "comments": comment_count(repo, issue.number),
             "review_comments": lines.count(),
             "maintainer_can_modify": false,
             "commits": size.commits,
