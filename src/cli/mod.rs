@@ -7,6 +7,7 @@ pub mod agent;
 pub mod explain;
 pub mod migrate;
 pub mod plan;
+pub mod sandbox;
 pub mod sandbox_agent;
 pub mod schema;
 pub mod serve;
@@ -29,6 +30,8 @@ pub struct Cli {
 enum Command {
     /// Run the platform: reconciler and APIs, or some of its roles
     Serve(serve::ServeArgs),
+    /// Run the platform against an embedded world, and act in it
+    Sandbox(sandbox::Args),
     /// Show what a pass would do now, or with a saved input
     Plan(plan::PlanArgs),
     /// Say why an issue's run is, or is not, where it is
@@ -90,6 +93,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             );
             Ok(ExitCode::SUCCESS)
         }
+        Command::Sandbox(args) => block_on(sandbox::run(args)),
         Command::Serve(args) => block_on(serve::run(&args)),
         Command::Agent(args) => block_on(agent::run(args)),
         Command::SandboxAgent(args) => sandbox_agent::run(&args),

@@ -4,3 +4,6 @@ pub mod agent;
 pub mod github;
 pub mod kubernetes;
 pub mod postgres;
+pub mod seed;
+pub mod timeline;
+pub mod world;

@@ -11,6 +11,7 @@ mod place;
 use std::{
     fs,
     net::TcpListener,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -201,6 +202,8 @@ fn watch(
         .args(settings(durability).iter().flat_map(|s| ["-c", *s]));
     runner.apply(&mut command);
     command
+        // Out of reach of Ctrl-C: who holds the pipe decides when it ends.
+        .process_group(0)
         .current_dir(&place.root)
         .stdin(Stdio::piped())
         .stdout(log)

@@ -56,6 +56,19 @@ pub async fn drop_database(url: &SecretString, name: &str) -> Result<(), StoreEr
     Ok(())
 }
 
+/// Drops a login that owns nothing any more.
+pub async fn drop_role(url: &SecretString, name: &str) -> Result<(), StoreError> {
+    let mut db = connect(url).await?;
+    let name = sqlx::query_scalar!(r#"select format('%I', $1::text) as "name!""#, name)
+        .fetch_one(&mut db)
+        .await?;
+    sqlx::query(AssertSqlSafe(format!("drop role if exists {name}")))
+        .execute(&mut db)
+        .await?;
+    db.close().await?;
+    Ok(())
+}
+
 /// Lets the platform's clock run ahead of the database's by this much. For sandbox and tests;
 /// going back is not possible.
 pub async fn set_clock_offset(url: &SecretString, ahead: Duration) -> Result<(), StoreError> {

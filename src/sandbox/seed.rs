@@ -1,0 +1,183 @@
+//! What the sandbox's world begins with: the example organisation, its people
+//! and a little code to work on.
+//!
+//! The example config repo is part of the program, so that the sandbox needs no
+//! source tree. Only two things differ from it: the agent is the scripted one,
+//! and its command is allowed.
+
+use std::collections::BTreeMap;
+
+use super::github::{GitHubModel, ModelError, Permission, RepositorySeed, TokenSeed};
+
+/// The organisation that owns the repositories.
+pub const ORGANISATION: &str = "example-org";
+/// The repository that `codex-k8s sandbox` shows its run in.
+pub const REPOSITORY: &str = "example-org/hello";
+/// Both repositories of the example project.
+pub const REPOSITORIES: [&str; 2] = [REPOSITORY, "example-org/notes"];
+/// The account behind the platform's credential.
+pub const PLATFORM_LOGIN: &str = "codex-platform";
+/// Who acts where nobody is named; an admin of the example project.
+pub const PERSON: &str = "ada";
+
+/// Accounts in the order of their ids, from 1001 on: the ids that `state/` names.
+const PEOPLE: [(&str, Permission); 3] = [
+    ("ada", Permission::Admin),
+    ("grace", Permission::Write),
+    ("margaret", Permission::Read),
+];
+
+/// Issues that are open when the sandbox starts: (repository, title, text).
+const ISSUES: [(&str, &str, &str); 4] = [
+    (
+        REPOSITORY,
+        "Greet people by name",
+        "The greeting should name whom it greets.",
+    ),
+    (
+        REPOSITORY,
+        "Say goodbye as well",
+        "A greeting needs its counterpart.",
+    ),
+    (REPOSITORY, "Translate the greeting", "French first."),
+    (
+        "example-org/notes",
+        "Write down how notes are kept",
+        "One page is enough.",
+    ),
+];
+
+macro_rules! state {
+    ($($path:literal),* $(,)?) => {
+        /// The example config repo.
+        const STATE: &[(&str, &str)] = &[$(($path, include_str!(concat!("../../state/", $path)))),*];
+    };
+}
+
+state![
+    "README.md",
+    "agents/dev.yaml",
+    "labels.yaml",
+    "platform.yaml",
+    "policies/standard.yaml",
+    "projects/demo/project.yaml",
+    "projects/demo/repositories/hello.yaml",
+    "projects/demo/repositories/notes.yaml",
+    "prompts/dev/review.en.md",
+    "prompts/dev/review.ru.md",
+    "prompts/dev/work.en.md",
+    "prompts/dev/work.ru.md",
+    "stages.yaml",
+];
+
+/// The files of the config repo: the example's, with an agent that works for `agent_seconds`.
+pub fn config_files(agent_seconds: f64) -> BTreeMap<String, String> {
+    let command = format!("  command: [codex-k8s, sandbox-agent, --seconds, \"{agent_seconds}\"]");
+    let file = |(path, text): &(&str, &str)| {
+        let text = match *path {
+            "agents/dev.yaml" => with_line(text, "  command:", &command),
+            "platform.yaml" => with_line(text, "      allowed: [codex]", ALLOWED),
+            _ => (*text).to_owned(),
+        };
+        ((*path).to_owned(), text)
+    };
+    STATE.iter().map(file).collect()
+}
+
+const ALLOWED: &str = "      allowed: [codex, codex-k8s]";
+
+/// The text with the line that begins so replaced.
+fn with_line(text: &str, begins: &str, by: &str) -> String {
+    let lines = text
+        .lines()
+        .map(|line| if line.starts_with(begins) { by } else { line });
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// The secrets of the platform's account.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// Writes.
+    pub writing: String,
+    /// Reads.
+    pub reading: String,
+}
+
+/// Fills the model: people first, so that their ids are those of `state/`.
+pub fn fill(github: &GitHubModel, tokens: &Tokens) -> Result<(), ModelError> {
+    for (login, _) in PEOPLE {
+        github.add_user(login);
+    }
+    github.add_organization(ORGANISATION);
+    github.add_user(PLATFORM_LOGIN);
+    for name in REPOSITORIES {
+        github.add_repository(name, &repository(name))?;
+    }
+    for (repository, title, text) in ISSUES {
+        github.open_issue(repository, PERSON, title, text, &[])?;
+    }
+    github.add_token(PLATFORM_LOGIN, &tokens.writing, &TokenSeed::default())?;
+    github.add_token(PLATFORM_LOGIN, &tokens.reading, &TokenSeed::default())
+}
+
+fn repository(name: &str) -> RepositorySeed {
+    let title = name.rsplit('/').next().unwrap_or(name);
+    let readme = format!("# {title}\n\nA small repository to try things in.\n");
+    let seed = RepositorySeed::with_readme(&readme)
+        .file("src/greeting.txt", "Hello!\n")
+        .file("AGENTS.md", "Keep sentences short.\n")
+        .permission(PLATFORM_LOGIN, Permission::Write);
+    PEOPLE.iter().fold(seed, |seed, (login, permission)| {
+        seed.permission(login, *permission)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        desired::load::{load, read_folder},
+        domain::ids::CommitSha,
+    };
+
+    #[test]
+    fn the_program_holds_every_file_of_the_example_as_it_is() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("state");
+        let mut found = Vec::new();
+        let mut folders = vec![folder.clone()];
+        while let Some(next) = folders.pop() {
+            for entry in std::fs::read_dir(next).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.strip_prefix(&folder).unwrap().to_str().unwrap();
+                    found.push((name.to_owned(), std::fs::read_to_string(&path).unwrap()));
+                }
+            }
+        }
+        found.sort();
+        let held: Vec<_> = STATE
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+            .collect();
+        assert_eq!(held, found);
+    }
+
+    #[test]
+    fn the_config_with_the_scripted_agent_validates() {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, text) in config_files(0.5) {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let files = read_folder(folder.path()).unwrap();
+        let desired = load(CommitSha::new("0".repeat(40)), files).unwrap();
+        let agent = desired.agents.values().next().unwrap();
+        assert_eq!(
+            agent.command,
+            ["codex-k8s", "sandbox-agent", "--seconds", "0.5"]
+        );
+    }
+}
