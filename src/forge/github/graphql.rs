@@ -44,13 +44,13 @@ const SUBJECTS: &str = "query Subjects($ids: [ID!]!) {
   nodes(ids: $ids) {
     __typename
     ... on Issue {
-      id number title body state createdAt updatedAt url
+      id number title body issueState: state createdAt updatedAt url
       repository { databaseId }
       author { ...who }
       labels(first: 100) { nodes { name } }
       userContentEdits(first: 100) { totalCount nodes { editedAt editor { ...who } } }
       renames: timelineItems(last: 100, itemTypes: [RENAMED_TITLE_EVENT]) {
-        totalCount nodes { ... on RenamedTitleEvent { createdAt actor { ...who } } }
+        pageInfo { hasPreviousPage } nodes { ... on RenamedTitleEvent { createdAt actor { ...who } } }
       }
       newest: timelineItems(last: 1, itemTypes: [LABELED_EVENT, UNLABELED_EVENT, CLOSED_EVENT, REOPENED_EVENT, TRANSFERRED_EVENT]) {
         nodes {
@@ -63,13 +63,13 @@ const SUBJECTS: &str = "query Subjects($ids: [ID!]!) {
       }
     }
     ... on PullRequest {
-      id number title body state createdAt updatedAt url
+      id number title body pullState: state createdAt updatedAt url
       repository { databaseId }
       author { ...who }
       labels(first: 100) { nodes { name } }
       userContentEdits(first: 100) { totalCount nodes { editedAt editor { ...who } } }
       renames: timelineItems(last: 100, itemTypes: [RENAMED_TITLE_EVENT]) {
-        totalCount nodes { ... on RenamedTitleEvent { createdAt actor { ...who } } }
+        pageInfo { hasPreviousPage } nodes { ... on RenamedTitleEvent { createdAt actor { ...who } } }
       }
       newest: timelineItems(last: 1, itemTypes: [LABELED_EVENT, UNLABELED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) {
         nodes {
@@ -193,7 +193,15 @@ impl WireWho {
 struct WireList<T> {
     #[serde(default)]
     total_count: usize,
+    #[serde(default)]
+    page_info: WirePage,
     nodes: Option<Vec<Option<T>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WirePage {
+    has_previous_page: bool,
 }
 
 impl<T> WireList<T> {
@@ -241,7 +249,8 @@ struct WireSubject {
     number: i64,
     title: String,
     body: String,
-    state: String,
+    issue_state: Option<String>,
+    pull_state: Option<String>,
     created_at: Timestamp,
     updated_at: Timestamp,
     url: String,
@@ -259,6 +268,7 @@ impl WireSubject {
         if self.repository.database_id != Some(repository.0) {
             return None;
         }
+        let state = self.issue_state.or(self.pull_state);
         let edits = edit_history(self.user_content_edits, self.renames);
         let labels = self.labels.map(WireList::items).unwrap_or_default();
         Some(SubjectRead {
@@ -269,7 +279,7 @@ impl WireSubject {
                 node_id: self.id,
                 title: self.title,
                 body: self.body,
-                state: subject_state(&self.state),
+                state: subject_state(state.as_deref().unwrap_or_default()),
                 is_pull_request: self.kind == "PullRequest",
                 author: self.author.and_then(WireWho::actor),
                 labels: labels
@@ -291,9 +301,10 @@ fn edit_history(edits: Option<WireList<WireEdit>>, renames: WireList<WireRename>
     let Some(edits) = edits else {
         return EditHistory::Unread;
     };
-    let (all_edits, all_renames) = (edits.total_count, renames.total_count);
+    // A timeline's total count is that of all its items, so its page tells.
+    let (all_edits, more_renames) = (edits.total_count, renames.page_info.has_previous_page);
     let (edits, renames) = (edits.items(), renames.items());
-    if edits.len() < all_edits || renames.len() < all_renames {
+    if edits.len() < all_edits || more_renames {
         return EditHistory::Unread;
     }
     let of = |at: Timestamp, who: Option<WireWho>| ContentEdit {

@@ -11,8 +11,8 @@ use chrono::Utc;
 use codex_k8s::{
     domain::{
         Timestamp,
-        forge::{Issue, IssueEvent},
-        ids::{EventId, IssueNumber, RepositoryId, Subject},
+        forge::{EditHistory, Issue, IssueEvent},
+        ids::{EventId, IssueNumber, RepositoryId, Subject, UserId},
         mirror::{OwnerVariable, RepositoryMirror},
     },
     forge::Forge,
@@ -285,4 +285,69 @@ async fn a_hot_subject_that_was_deleted_is_gone() {
         .unwrap();
     observer.poll(&request, &mirror).await;
     assert_eq!(mirror.0.lock().unwrap().gone, vec![number]);
+}
+
+#[tokio::test]
+async fn the_hot_set_is_read_by_graphql_with_its_edit_history() {
+    let scene = Scene::new().await;
+    let (observer, mirror) = (observer(scene.forge()), Memory::default());
+    let number = scene.open("One");
+    scene.label(number);
+    let raw = u64::try_from(number.0).unwrap();
+    let files = [("new.txt", "x")];
+    scene
+        .model
+        .push_commit(REPO, "codex/issue-1", "codex", &files, "Add")
+        .unwrap();
+    let new = codex_k8s::forge::NewPull {
+        head: branch("codex/issue-1"),
+        base: branch("main"),
+        title: "Do it".to_owned(),
+        body: "words".to_owned(),
+        draft: false,
+    };
+    let pull = scene
+        .forge()
+        .create_pull(&scene.repo(REPO), &new)
+        .await
+        .unwrap();
+    let repository = scene.repo(REPO).id;
+    let mut request = request(vec![bound("shop", REPO), bound("shop", "example-org/none")]);
+    request
+        .hot
+        .extend([number, pull.number].map(|number| Subject { repository, number }));
+    observer.poll(&request, &mirror).await;
+    scene
+        .model
+        .edit_issue_body(REPO, raw, "grace", "other words")
+        .unwrap();
+    scene
+        .model
+        .edit_issue_title(REPO, raw, "ada", "Two")
+        .unwrap();
+    let report = observer.poll(&request, &mirror).await;
+    assert!(
+        matches!(
+            report.repositories[0].outcome,
+            RepositoryOutcome::Read { .. }
+        ),
+        "{report:?}"
+    );
+    assert!(unknown(&report, 1).contains("not_found"), "{report:?}");
+    let state = mirror.0.lock().unwrap();
+    let issue = &state.issues[&(repository, number)];
+    assert_eq!(
+        (issue.title.as_str(), issue.body.as_str()),
+        ("Two", "other words")
+    );
+    assert_eq!(issue.labels, vec![label("run:dev")]);
+    let EditHistory::Read { edits } = &issue.edits else {
+        unreachable!("the model gives the history: {issue:?}");
+    };
+    let grace = i64::try_from(scene.model.user_id("grace").unwrap()).unwrap();
+    assert!(
+        edits.iter().any(|edit| edit.editor == Some(UserId(grace))),
+        "{edits:?}"
+    );
+    assert!(state.issues[&(repository, pull.number)].is_pull_request);
 }
