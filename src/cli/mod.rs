@@ -7,6 +7,7 @@ pub mod agent;
 pub mod explain;
 pub mod migrate;
 pub mod plan;
+pub mod printer;
 pub mod sandbox;
 pub mod sandbox_agent;
 pub mod schema;

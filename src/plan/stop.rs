@@ -202,7 +202,8 @@ fn delete(
             target: DeleteTarget {
                 object,
                 uid: uid.to_owned(),
-                propagation: Propagation::Background,
+                // The Job stands until its pods are gone: its absence proves theirs.
+                propagation: Propagation::Foreground,
             },
         },
     );

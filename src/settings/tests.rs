@@ -260,3 +260,15 @@ fn every_name_and_key_is_unique() {
         (variables::ALL.len(), variables::ALL.len())
     );
 }
+
+#[test]
+fn the_example_file_lacks_nothing_but_its_mounted_secrets() {
+    let sources = Sources {
+        file: Some(concat!(env!("CARGO_MANIFEST_DIR"), "/config/production.yaml").into()),
+        environment: BTreeMap::new(),
+    };
+    let problems = problems(&sources);
+    let unmounted = |problem: &String| problem.contains("cannot read `/etc/codex-k8s/secrets/");
+    assert!(problems.iter().all(unmounted), "{problems:#?}");
+    assert_eq!(problems.len(), 7, "{problems:#?}");
+}
