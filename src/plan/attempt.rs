@@ -203,7 +203,7 @@ fn loss(index: &Index<'_>, attempt: &Attempt, rows: &RunRows<'_>) -> Option<Stri
         };
     }
     let applied = attempt.job_uid.is_some();
-    let hidden = index.may_be_hidden(&apply_key(&attempt.run, attempt.number));
+    let hidden = index.job_may_be_hidden(&apply_key(&attempt.run, attempt.number));
     (applied && !hidden).then(|| "its job is gone".to_owned())
 }
 

@@ -248,6 +248,19 @@ impl<'a> Index<'a> {
             && self.now() < called + Duration::seconds(self.settings().visibility_seconds)
     }
 
+    /// Whether the cluster's present view may still lack an attempt's Job. Unlike an
+    /// environment it is applied once and never again, so that its call is over when it is done.
+    pub(super) fn job_may_be_hidden(&self, key: &str) -> bool {
+        let done = self.effect(key).and_then(|effect| effect.done_at);
+        match (done, &self.input.cluster) {
+            (Some(done), Observed::Known { at, .. }) => {
+                *at <= done
+                    && self.now() < done + Duration::seconds(self.settings().visibility_seconds)
+            }
+            _ => self.may_be_hidden(key),
+        }
+    }
+
     /// What is known of a branch.
     pub(super) fn branch(&self, repository: RepositoryId, name: &str) -> Option<&'a BranchHead> {
         self.input

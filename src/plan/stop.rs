@@ -111,7 +111,9 @@ fn end_workload(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
         .get(&run.id)
         .into_iter()
         .flatten()
-        .any(|attempt| index.may_be_hidden(&super::attempt::apply_key(&run.id, attempt.number)));
+        .any(|attempt| {
+            index.job_may_be_hidden(&super::attempt::apply_key(&run.id, attempt.number))
+        });
     if hidden {
         plan.report_run(
             run,
