@@ -14,6 +14,7 @@ use crate::domain::{
     effect::EffectKey,
     ids::{RepositoryId, RepositoryName, Revision, RunId, Subject},
     report::{ReportLine, ReportState},
+    run::RunState,
 };
 
 /// A finished plan: an immutable value.
@@ -148,6 +149,20 @@ impl<'a> PlanBuilder<'a> {
     /// Whether an action of this plan already changes the run's row.
     pub(super) fn touches(&self, run: &RunId) -> bool {
         self.touched.contains(run)
+    }
+
+    /// Whether this plan begins to stop the run.
+    pub(super) fn stops(&self, run: &RunId) -> bool {
+        self.actions.values().any(|action| {
+            action.run.as_ref() == Some(run)
+                && matches!(
+                    action.kind,
+                    ActionKind::MoveRun {
+                        to: RunState::Stopping,
+                        ..
+                    }
+                )
+        })
     }
 
     /// Whether anything is planned for a run.

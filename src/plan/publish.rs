@@ -12,6 +12,10 @@ use crate::domain::{
 /// Passes on the oldest unanswered push of every run, or refuses it where the run takes none.
 pub(super) fn step_pushes(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     for run in index.runs.values() {
+        // What is stopped in this very plan publishes nothing any more; the next pass answers.
+        if plan.stops(&run.id) {
+            continue;
+        }
         let Some((fact, push)) = next_push(index, run) else {
             continue;
         };
