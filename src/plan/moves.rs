@@ -83,6 +83,7 @@ pub(super) fn end_pending(
     };
     let change = RunChange {
         reason: Some(reason.into()),
+        held: run.held.as_ref().map(|_| None),
         ..RunChange::default()
     };
     move_run(plan, run, to, change, kind);
