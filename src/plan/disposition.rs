@@ -245,17 +245,27 @@ fn readable<'a>(index: &Index<'a>, trigger: &Trigger) -> Result<&'a Issue, Strin
     if issue.state != SubjectState::Open {
         return Err("the issue is not open".to_owned());
     }
-    let deleted = index
-        .sighting(trigger)
-        .is_some_and(|sighting| sighting.ignored.is_some());
+    if label_missing(index, trigger, issue) {
+        return Err(LABEL_MISSING.to_owned());
+    }
+    Ok(issue)
+}
+
+/// What is said of a label that is not there for no known reason.
+pub(super) const LABEL_MISSING: &str = "the label is missing and no event says who took it off";
+
+/// Whether a trigger's label is missing and no event explains it. The deletion of the label
+/// from the repository explains it, and so does our own removal, which was meant for an
+/// older trigger.
+pub(super) fn label_missing(index: &Index<'_>, trigger: &Trigger, issue: &Issue) -> bool {
     let there = trigger
         .label
         .as_ref()
         .is_none_or(|label| issue.labels.contains(label));
-    if !there && !deleted {
-        return Err("the label is missing and no event says who took it off".to_owned());
-    }
-    Ok(issue)
+    !there
+        && !index
+            .sighting(trigger)
+            .is_some_and(|sighting| sighting.ignored.is_some() || sighting.removed_by_us.is_some())
 }
 
 fn blocked_by(place: Place<'_>, stage: &StageSpec, issue: &Issue) -> Option<LabelName> {

@@ -11,7 +11,7 @@ use super::{
     action::{ActionKind, RunChange},
     authority::{self, Verdict},
     builder::PlanBuilder,
-    disposition::{conflict_on, refusal_text},
+    disposition::{LABEL_MISSING, conflict_on, label_missing, refusal_text},
     event,
     freeze::{Launch, freeze},
     index::Index,
@@ -55,9 +55,19 @@ fn queue<'a>(index: &Index<'a>) -> Vec<&'a Run> {
     queue
 }
 
-/// The queue's order: larger priority, then older, then id.
+/// The queue's order: larger priority, then older; what came into it at the same time goes by
+/// the order of its triggers, whose ids grow.
 pub(super) fn sort_queue(queue: &mut [&Run]) {
-    queue.sort_by_key(|run| (std::cmp::Reverse(run.priority), run.created_at, run.id));
+    queue.sort_by_key(|run| {
+        let source_id = &run.trigger.source_id;
+        (
+            std::cmp::Reverse(run.priority),
+            run.created_at,
+            source_id.len(),
+            source_id.clone(),
+            run.id,
+        )
+    });
 }
 
 /// What stands between a pending run and its launch besides room.
@@ -91,6 +101,9 @@ fn hold(index: &Index<'_>, run: &Run) -> Hold {
                 return Hold::Reject(
                     "refused: title or body changed by someone who may not start runs".to_owned(),
                 );
+            }
+            Some(issue) if label_missing(index, trigger, issue) => {
+                return Hold::Held(LABEL_MISSING.to_owned());
             }
             Some(_) => {}
         }
