@@ -9,13 +9,14 @@ use super::{
     action::ActionKind,
     builder::{Ensure, PlanBuilder},
     comment::{self, Commented},
-    disposition::is_answered,
+    disposition::{is_answered, refusal_text},
     event,
     index::Index,
-    sighting::withdrawn_by,
+    sighting::{report, withdrawn_by},
 };
 use crate::domain::{
     event::EventKind,
+    forge::SubjectState,
     ids::{LabelName, Subject},
     report::ReportState,
     run::{Run, RunState},
@@ -31,9 +32,41 @@ pub(super) fn step_finish(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
             finish_run(index, plan, run);
         }
     }
-    for trigger in index.triggers.values().filter(|trigger| !trigger.settled) {
-        finish_trigger(index, plan, trigger);
+    for trigger in index.triggers.values() {
+        if trigger.settled {
+            explain_refused(index, plan, trigger);
+        } else {
+            finish_trigger(index, plan, trigger);
+        }
     }
+}
+
+/// While a refused label stays on its issue, people wonder why nothing starts.
+fn explain_refused(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger) {
+    let Disposition::Refused(reason) = &trigger.disposition else {
+        return;
+    };
+    let issue = index.issues.get(&trigger.subject());
+    let there = issue.is_some_and(|issue| {
+        issue.state == SubjectState::Open
+            && trigger
+                .label
+                .as_ref()
+                .is_some_and(|label| issue.labels.contains(label))
+    });
+    let newest = index.triggers.values().all(|other| {
+        other.subject() != trigger.subject()
+            || other.label != trigger.label
+            || order(other) <= order(trigger)
+    });
+    if there && newest {
+        report(plan, trigger, ReportState::Refused, refusal_text(reason));
+    }
+}
+
+fn order(trigger: &Trigger) -> (usize, &str) {
+    let source_id = &trigger.identity.source_id;
+    (source_id.len(), source_id)
 }
 
 fn finish_run(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
@@ -188,7 +221,7 @@ fn is_gone(index: &Index<'_>, subject: Subject) -> bool {
     index
         .issues
         .get(&subject)
-        .is_some_and(|issue| issue.state == crate::domain::forge::SubjectState::Gone)
+        .is_some_and(|issue| issue.state == SubjectState::Gone)
 }
 
 fn remove(plan: &mut PlanBuilder<'_>, run: &Run, subject: Subject, label: &LabelName) -> Ensure {
