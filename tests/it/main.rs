@@ -9,6 +9,7 @@ mod docs;
 mod forge;
 mod github_model;
 mod kube;
+mod plan;
 mod sandbox;
 mod store;
 mod support;

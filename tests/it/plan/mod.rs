@@ -1,0 +1,13 @@
+//! The planner against a simulated world: rows, a cluster snapshot and a forge in memory.
+//!
+//! `world` holds it and plays the people, the pods and the pollers; `simulate`
+//! applies plans to it as the apply room would; `properties` holds laws over
+//! random worlds; `scripts` plays `tests/scripts/*.txt` and compares.
+
+mod people;
+mod pods;
+mod properties;
+mod scripts;
+mod show;
+mod simulate;
+mod world;

@@ -1,0 +1,174 @@
+//! What pods do: they start, fail, vanish, push and hand in results.
+
+use codex_k8s::{
+    cluster::snapshot::{
+        NamespacePhase, NamespaceRow, Owner, PodPhase, PodRow, RunMark, Terminated,
+    },
+    domain::{
+        fact::{Fact, PushFact, ResultRecord, ResultStatus, RunFact},
+        ids::RunId,
+        run::{AttemptState, Run},
+    },
+};
+
+use super::world::{World, sha};
+
+impl World {
+    fn pods_of(&mut self, run: RunId) -> impl Iterator<Item = &mut PodRow> {
+        self.cluster
+            .pods
+            .iter_mut()
+            .filter(move |pod| pod.owner.run == Some(run.0))
+    }
+
+    /// The run's pods run.
+    pub(super) fn pod_runs(&mut self, run: RunId) {
+        for pod in self.pods_of(run).filter(|pod| !pod.has_ended()) {
+            pod.phase = PodPhase::Running;
+            pod.waiting_reason = None;
+        }
+    }
+
+    /// The run's pods end with a failure.
+    pub(super) fn pod_fails(&mut self, run: RunId, exit_code: i32) {
+        for pod in self.pods_of(run).filter(|pod| !pod.has_ended()) {
+            pod.phase = PodPhase::Failed;
+            pod.terminated = Some(Terminated {
+                exit_code,
+                reason: Some("Error".to_owned()),
+            });
+        }
+    }
+
+    /// The run's pods do not find their image.
+    pub(super) fn pod_waits(&mut self, run: RunId, reason: &str) {
+        for pod in self
+            .pods_of(run)
+            .filter(|pod| pod.phase == PodPhase::Pending)
+        {
+            pod.waiting_reason = Some(reason.to_owned());
+        }
+    }
+
+    /// The run's pods, and their Jobs, are not there any more.
+    pub(super) fn pod_vanishes(&mut self, run: RunId) {
+        let of_run = |owner: &Owner| owner.run == Some(run.0);
+        self.cluster.pods.retain(|pod| !of_run(&pod.owner));
+        self.cluster.jobs.retain(|job| !of_run(&job.owner));
+    }
+
+    /// The attempt at work, if it still may say something.
+    fn speaks(&self, run: RunId) -> Option<(Run, codex_k8s::domain::ids::AttemptNo)> {
+        let found = self.run(run).clone();
+        let attempts = self.rows.attempts.iter().filter(|row| row.run == run);
+        let attempt = attempts.max_by_key(|row| row.number)?;
+        let open = matches!(
+            attempt.state,
+            AttemptState::Starting | AttemptState::Running
+        );
+        (found.state.takes_facts() && open && attempt.job_uid.is_some())
+            .then_some((found, attempt.number))
+    }
+
+    fn tell(&mut self, run: RunId, attempt: codex_k8s::domain::ids::AttemptNo, what: Fact) {
+        let id = self.next_id();
+        let created_at = self.now;
+        self.rows.facts.push(RunFact {
+            id,
+            run,
+            attempt,
+            what,
+            created_at,
+        });
+        self.attempt_mut(run, attempt).heartbeat_at = Some(created_at);
+    }
+
+    /// The run's agent pushes one commit; says whether it could.
+    pub(super) fn push(&mut self, run: RunId) -> bool {
+        let Some((found, attempt)) = self.speaks(run) else {
+            return false;
+        };
+        let push = PushFact {
+            branch: found.branch.expect("a launched run has a branch"),
+            old: found.accepted_head,
+            new: sha(self.next_id()),
+            pack_bytes: 10,
+        };
+        self.tell(run, attempt, Fact::Push(push));
+        true
+    }
+
+    /// The run's agent hands in a result that names the newest commit; says whether it could.
+    pub(super) fn result(&mut self, run: RunId, status: ResultStatus) -> bool {
+        let Some((found, attempt)) = self.speaks(run) else {
+            return false;
+        };
+        let said = self.rows.facts.iter().any(|fact| {
+            fact.run == run && fact.attempt == attempt && matches!(fact.what, Fact::Result(_))
+        });
+        if said {
+            return false;
+        }
+        let result = ResultRecord {
+            status,
+            summary: "All done.".to_owned(),
+            title: None,
+            head: found.accepted_head,
+            exit_code: Some(i32::from(status == ResultStatus::Failed)),
+        };
+        self.tell(run, attempt, Fact::Result(result));
+        true
+    }
+
+    /// A namespace with our mark that no run explains.
+    pub(super) fn stray_namespace(&mut self, name: &str) {
+        let uid = format!("namespace-{}", self.next_id());
+        self.cluster.namespaces.push(NamespaceRow {
+            name: name.to_owned(),
+            uid,
+            resource_version: "1".to_owned(),
+            phase: NamespacePhase::Active,
+            deletion_timestamp: None,
+            owner: Owner {
+                run: Some(uuid::Uuid::from_u128(7)),
+                attempt: None,
+            },
+            mark: RunMark::default(),
+            input_hash: None,
+        });
+        self.cluster.normalise();
+    }
+
+    /// What honest pods do on their own: start, push once, hand in their result.
+    pub(super) fn pods_work(&mut self) {
+        let live: Vec<RunId> = self
+            .rows
+            .runs
+            .iter()
+            .filter(|run| run.state.takes_facts())
+            .map(|run| run.id)
+            .collect();
+        for run in live {
+            self.pod_runs(run);
+            let pushed = self
+                .rows
+                .facts
+                .iter()
+                .any(|fact| fact.run == run && matches!(fact.what, Fact::Push(_)));
+            let outstanding = self.rows.facts.iter().any(|fact| {
+                fact.run == run
+                    && matches!(fact.what, Fact::Push(_))
+                    && !self
+                        .rows
+                        .push_outcomes
+                        .iter()
+                        .any(|row| row.fact == fact.id)
+            });
+            if !pushed {
+                self.push(run);
+            } else if !outstanding {
+                self.result(run, ResultStatus::Completed);
+            }
+        }
+    }
+}

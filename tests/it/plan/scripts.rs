@@ -1,0 +1,317 @@
+//! Scripted plans: `tests/scripts/NAME.txt` is played and what it prints is compared with
+//! `NAME.out`. `UPDATE_SNAPSHOTS=1` writes the answers anew; an answer without a script
+//! is an error.
+//!
+//! The first word of a line is the command; `#` begins a comment. Subjects are
+//! numbers in `example-org/hello`, or `notes/7`.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use chrono::Duration;
+use codex_k8s::{
+    desired::model::Suspend,
+    domain::{
+        fact::ResultStatus,
+        forge::Permission,
+        ids::{IssueNumber, LabelName, ProjectKey, RepositoryId, RunId, Subject},
+        mirror::OwnerVariable,
+    },
+    plan::{ActionName, Plan},
+};
+use strum::IntoEnumIterator;
+
+use super::world::{HELLO, NOTES, World, actor};
+
+/// After so many passes a world that is still busy will be busy for ever.
+const MOST_PASSES: usize = 60;
+
+#[test]
+fn scripts_print_what_they_printed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let update = std::env::var_os("UPDATE_SNAPSHOTS").is_some();
+    let (scripts, answers) = (names(&folder, "txt"), names(&folder, "out"));
+    let mut wrong: Vec<String> = answers
+        .difference(&scripts)
+        .map(|name| format!("{name}.out has no script"))
+        .collect();
+    assert!(!scripts.is_empty(), "no scripts in {}", folder.display());
+    for name in &scripts {
+        let script = fs::read_to_string(folder.join(format!("{name}.txt"))).expect("a script");
+        let printed = play(&script);
+        let answer = folder.join(format!("{name}.out"));
+        if update {
+            fs::write(&answer, printed).expect("the answer is written");
+            continue;
+        }
+        let expected = fs::read_to_string(&answer).unwrap_or_default();
+        if printed != expected {
+            wrong.push(format!("{name}: {}", first_difference(&expected, &printed)));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{}\nUPDATE_SNAPSHOTS=1 takes over what is printed now",
+        wrong.join("\n")
+    );
+}
+
+fn names(folder: &Path, extension: &str) -> BTreeSet<String> {
+    let files = fs::read_dir(folder).expect("the scripts' folder");
+    let paths: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
+    paths
+        .iter()
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect()
+}
+
+fn first_difference(expected: &str, printed: &str) -> String {
+    let mut lines = printed.lines();
+    for (number, line) in expected.lines().enumerate() {
+        let now = lines.next().unwrap_or("(nothing)");
+        if now != line {
+            return format!("line {}\n  was {line}\n  now {now}", number + 1);
+        }
+    }
+    format!("now goes on with {}", lines.next().unwrap_or("(nothing)"))
+}
+
+fn play(script: &str) -> String {
+    let mut player = Player {
+        world: World::example(),
+        out: String::new(),
+        passes: 0,
+    };
+    for line in script.lines() {
+        let line = line.trim();
+        let _ = if line.is_empty() || line.starts_with('#') {
+            writeln!(player.out, "{line}")
+        } else {
+            writeln!(player.out, "> {line}")
+        };
+        let words: Vec<&str> = line
+            .split('#')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        if !words.is_empty() {
+            player.command(&words);
+        }
+    }
+    assert_eq!(
+        player.world.conflicts,
+        Vec::<String>::new(),
+        "{}",
+        player.out
+    );
+    player.out
+}
+
+struct Player {
+    world: World,
+    out: String,
+    passes: usize,
+}
+
+fn subject(word: &str) -> Subject {
+    let (repository, number) = word.split_once('/').unwrap_or(("hello", word));
+    Subject {
+        repository: repository_id(repository),
+        number: IssueNumber(number.parse().expect("a number")),
+    }
+}
+
+fn repository_id(name: &str) -> RepositoryId {
+    match name {
+        "hello" => HELLO,
+        "notes" => NOTES,
+        other => panic!("no repository is called {other}"),
+    }
+}
+
+impl Player {
+    fn command(&mut self, words: &[&str]) {
+        let world = &mut self.world;
+        match *words {
+            ["load", "example"] => {}
+            ["issue", number] => world.open_issue(subject(number)),
+            ["label", number, label, "by", who] => world.label(subject(number), label, who),
+            ["label", number, label, "by", who, "via", app] => {
+                world.open_issue(subject(number));
+                world.put_label(subject(number), &LabelName::new(label), who, Some(app));
+            }
+            ["unlabel", number, label, "by", who] => world.unlabel(subject(number), label, who),
+            ["lose", "label", number, label] => world.lose_label(subject(number), label),
+            ["restore", "label", number, label] => world.restore_label(subject(number), label),
+            ["delete", "label", label, "by", who] => world.delete_label(HELLO, label, who),
+            ["close", number, "by", who] => world.close(subject(number), who),
+            ["reopen", number, "by", who] => world.reopen(subject(number), who),
+            ["vanish", number] => world.vanish(subject(number)),
+            ["edit", number, "by", who] => world.edit(subject(number), who),
+            ["review", number, "by", who] => world.review(subject(number), who),
+            ["bind"] => world.bind(HELLO),
+            ["permission", "unknown"] => {
+                world.permissions = None;
+                world.rows.permissions.clear();
+            }
+            ["permission", who, level] => {
+                let level: Permission = level.parse().expect("a permission");
+                let known = world.permissions.get_or_insert_default();
+                known.insert(actor(who).id, level);
+            }
+            ["cluster", state] => world.blind = unknown(state),
+            ["repository", name, "other"] => {
+                world.repository_mut(repository_id(name)).owner_variable = OwnerVariable::Other {
+                    installation: "elsewhere".to_owned(),
+                };
+            }
+            ["repository", name, state] => {
+                world.repository_mut(repository_id(name)).unknown = unknown(state);
+            }
+            ["identities", "unknown"] => world.rows.identities.clear(),
+            ["identities", "known"] => world.identify(),
+            ["pods", "linger"] => world.lingering = true,
+            ["namespaces", "stick"] => world.stuck = true,
+            ["namespaces", "go"] => world.finish_terminating(),
+            ["stray", name] => world.stray_namespace(name),
+            ["sweep"] => world.swept_at = Some(world.now),
+            ["advance", time] => world.now += duration(time),
+            ["config", "suspend", mode] => self.suspend(mode),
+            ["config", "slots", slots] => {
+                let project = world.desired.projects.get_mut(&ProjectKey::from("demo"));
+                project.expect("the project").spec.slots = slots.parse().expect("a number");
+            }
+            ["fail", action] => {
+                world.failing.insert(action_name(action));
+            }
+            ["mend", action] => {
+                world.failing.remove(&action_name(action));
+            }
+            ["pod", ..] | ["push", _] | ["result", ..] => self.pod(words),
+            ["pass"] => {
+                self.pass();
+            }
+            ["passes"] => self.passes(),
+            ["work"] => self.work(),
+            ["show", what] => {
+                let shown = world.show(what);
+                self.out.push_str(&shown);
+            }
+            _ => panic!("nothing is called {words:?}"),
+        }
+    }
+
+    fn suspend(&mut self, mode: &str) {
+        let project = self
+            .world
+            .desired
+            .projects
+            .get_mut(&ProjectKey::from("demo"));
+        let mode = serde_json::from_value(mode.into());
+        let mode: Suspend = mode.expect("a mode of suspension");
+        project.expect("the project").spec.suspend = mode;
+    }
+
+    fn pod(&mut self, words: &[&str]) {
+        let world = &mut self.world;
+        let run_of = |world: &World, number: &str| -> RunId {
+            world
+                .run_of(subject(number))
+                .expect("a run of the issue")
+                .id
+        };
+        match *words {
+            ["pod", number, "running"] => world.pod_runs(run_of(world, number)),
+            ["pod", number, "fails", code] => {
+                world.pod_fails(run_of(world, number), code.parse().expect("a code"));
+            }
+            ["pod", number, "gone"] => world.pod_vanishes(run_of(world, number)),
+            ["pod", number, "waits", reason] => world.pod_waits(run_of(world, number), reason),
+            ["push", number] => assert!(world.push(run_of(world, number)), "it cannot push"),
+            ["result", number, status] => {
+                let status: ResultStatus = status.parse().expect("a status");
+                assert!(
+                    world.result(run_of(world, number), status),
+                    "it cannot speak"
+                );
+            }
+            _ => panic!("nothing is called {words:?}"),
+        }
+    }
+
+    fn pass(&mut self) -> bool {
+        self.passes += 1;
+        let plans = self.world.pass();
+        let lines: String = plans
+            .iter()
+            .map(|plan: &Plan| self.world.actions(plan))
+            .collect();
+        let empty = lines.is_empty();
+        let _ = writeln!(
+            self.out,
+            "pass {}{}",
+            self.passes,
+            if empty { ": nothing to do" } else { "" }
+        );
+        self.out.push_str(&lines);
+        !empty
+    }
+
+    fn passes(&mut self) {
+        let ended = (0..MOST_PASSES).any(|_| !self.pass());
+        assert!(ended, "it never comes to rest:\n{}", self.out);
+    }
+
+    /// Passes with honest pods until nothing is left to do, printing only how it ends.
+    fn work(&mut self) {
+        let mut rest = 0;
+        for _ in 0..MOST_PASSES {
+            self.world.pods_work();
+            self.passes += 1;
+            let busy = self.world.pass().iter().any(|plan| !plan.is_empty());
+            rest = if busy { 0 } else { rest + 1 };
+            if rest == 2 {
+                let shown = self.world.show("runs");
+                self.out.push_str(&shown);
+                return;
+            }
+            if !busy {
+                self.world.now += Duration::seconds(20);
+            }
+        }
+        panic!("it never comes to rest:\n{}", self.out);
+    }
+}
+
+fn unknown(state: &str) -> Option<String> {
+    match state {
+        "known" => None,
+        "unknown" => Some("it does not answer".to_owned()),
+        other => panic!("nothing is {other}"),
+    }
+}
+
+fn action_name(name: &str) -> ActionName {
+    let mut names = ActionName::iter();
+    names
+        .find(|action| action.to_string() == name)
+        .unwrap_or_else(|| panic!("no action is called {name}"))
+}
+
+fn duration(text: &str) -> Duration {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let number: i64 = number.parse().expect("a number");
+    match unit {
+        "s" => Duration::seconds(number),
+        "m" => Duration::minutes(number),
+        "h" => Duration::hours(number),
+        "d" => Duration::days(number),
+        other => panic!("no unit is called {other}"),
+    }
+}
