@@ -8,7 +8,7 @@ use std::time::Duration;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder, backoff::Backoff};
 
 const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// How long to wait after the failure that follows `failures` earlier ones.
 pub(super) fn pause(failures: i32) -> Duration {

@@ -135,7 +135,7 @@ impl Performing<'_> {
             .remove_label(&at, subject.number, label)
             .await?;
         self.overlay(subject, event, |present| {
-            present.retain(|other| other != label)
+            present.retain(|other| other != label);
         })
         .await
     }

@@ -275,12 +275,11 @@ impl Performing<'_> {
 
     async fn record_failure(&self, error: &ActionError) -> Result<(), ActionError> {
         let failures = self.effect().await?.map_or(0, |effect| effect.attempts);
-        let next_at = match error {
-            ActionError::NotYet(at) => *at,
-            _ => {
-                let pause = backoff::pause(failures).max(error.retry_after().unwrap_or_default());
-                self.now + chrono::Duration::from_std(pause).unwrap_or(chrono::Duration::minutes(5))
-            }
+        let next_at = if let ActionError::NotYet(at) = error {
+            *at
+        } else {
+            let pause = backoff::pause(failures).max(error.retry_after().unwrap_or_default());
+            self.now + chrono::Duration::from_std(pause).unwrap_or(chrono::Duration::minutes(5))
         };
         let mut tx = self.begin().await?;
         tx.failed(&EffectFailed {

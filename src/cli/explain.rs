@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     domain::{
-        ids::{IssueNumber, RepositoryName, Subject},
+        ids::{IssueNumber, LabelName, RepositoryName, Subject},
         trigger::Disposition,
     },
     store::{Explanation, Store, StoreSettings},
@@ -74,7 +74,7 @@ fn print(out: &mut impl Write, issue: &IssueRef, found: &Explanation) -> anyhow:
     let IssueRef { repository, number } = issue;
     match &found.issue {
         Some(row) => {
-            let labels: Vec<_> = row.labels.iter().map(|label| label.as_str()).collect();
+            let labels: Vec<_> = row.labels.iter().map(LabelName::as_str).collect();
             writeln!(
                 out,
                 "{repository}#{number} \"{}\"  labels: {}",

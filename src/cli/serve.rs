@@ -59,7 +59,7 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let roles: BTreeSet<Role> = args.roles.iter().copied().collect();
     let stop = stop_signal()?;
     let platform = Platform::build(settings).await?;
-    serve(platform, &roles, stop).await?;
+    Box::pin(serve(platform, &roles, stop)).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -65,7 +65,7 @@ pub fn fold<'a>(events: &[&'a IssueEvent], ctx: FoldContext<'_>) -> Vec<Sighting
                 withdraw_all(&mut sightings, || WithdrawnBy::Closed {
                     event: event.id,
                     actor: event.actor.clone(),
-                })
+                });
             }
             IssueEventKind::Transferred => withdraw_all(&mut sightings, || WithdrawnBy::Gone),
             IssueEventKind::Reopened | IssueEventKind::Renamed => {}

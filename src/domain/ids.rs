@@ -193,7 +193,7 @@ impl<'de> Deserialize<'de> for InstallationId {
     }
 }
 
-/// A run's id: UUIDv5 of the installation and the trigger's identity, so that a
+/// A run's id: `UUIDv5` of the installation and the trigger's identity, so that a
 /// restored or empty database arrives at the same names again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -280,7 +280,7 @@ pub struct FrozenRun {
     pub requests: std::collections::BTreeMap<String, String>,
     /// What the pod may reach.
     pub limits: std::collections::BTreeMap<String, String>,
-    /// The RuntimeClass, where policy names one.
+    /// The `RuntimeClass`, where policy names one.
     pub runtime_class: Option<String>,
     /// The author of commits that the runner makes itself.
     pub author: CommitIdentity,

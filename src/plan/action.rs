@@ -63,6 +63,10 @@ impl Action {
     }
 
     /// SHA-256 of the content.
+    ///
+    /// # Panics
+    ///
+    /// Never: an action is plain data, which always serialises.
     pub fn content_hash(&self) -> String {
         let content = serde_json::to_vec(&self.kind).expect("actions are plain data");
         content_hash(&content)

@@ -446,7 +446,9 @@ fn wait_text(reason: &WaitReason) -> String {
         WaitReason::New => "seen".to_owned(),
         WaitReason::IdentitiesUnknown => "waits: our own identities are not read yet".to_owned(),
         WaitReason::PermissionUnknown => "waits: the actor's permission is not read yet".to_owned(),
-        WaitReason::SubjectUnknown { why } => format!("waits: {why}"),
+        WaitReason::SubjectUnknown { why } | WaitReason::Config { why } => {
+            format!("waits: {why}")
+        }
         WaitReason::Conflict { labels } => {
             let labels: Vec<_> = labels.iter().map(LabelName::as_str).collect();
             format!(
@@ -457,7 +459,6 @@ fn wait_text(reason: &WaitReason) -> String {
         WaitReason::BehindRun { run } => format!("waits behind run {run} of the same work item"),
         WaitReason::Blocked { label } => format!("waits: label `{label}` is on the issue"),
         WaitReason::Suspended => "waits: the project or platform is suspended".to_owned(),
-        WaitReason::Config { why } => format!("waits: {why}"),
         WaitReason::PullRequestUnknown => {
             "waits: the pull request to revise is not read yet".to_owned()
         }

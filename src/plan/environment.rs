@@ -168,7 +168,7 @@ fn environment(index: &Index<'_>, run: &Run, frozen: &FrozenRun) -> RunEnvironme
     }
 }
 
-/// The ClusterRole that the run's pods get.
+/// The `ClusterRole` that the run's pods get.
 pub(super) fn role(index: &Index<'_>, frozen: &FrozenRun) -> Option<String> {
     frozen
         .rbac_profile

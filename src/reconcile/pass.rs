@@ -119,10 +119,7 @@ impl Passes {
         let stalled = passed
             .iter()
             .any(|passed| matches!(passed, Ok(Scoped { stalled: true, .. })));
-        let failed = passed
-            .iter()
-            .filter_map(|passed| passed.as_ref().err())
-            .next();
+        let failed = passed.iter().find_map(|passed| passed.as_ref().err());
         let result = match (failed, stalled, progressed) {
             (Some(_), ..) => PassResult::Transient,
             (None, true, _) => PassResult::Stalled,

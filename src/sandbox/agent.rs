@@ -6,6 +6,7 @@
 //! a further run on the same issue makes a further change.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{Read, Write},
     path::PathBuf,
@@ -108,7 +109,8 @@ fn change(agent: &ScriptedAgent) -> anyhow::Result<String> {
         after = format!("# Issue {}: {}\n\n", agent.issue, agent.title);
     }
     let step = before.lines().filter(|line| line.starts_with("- ")).count() + 1;
-    after += &format!("- Step {step} by `{}` {mark}\n", agent.kind);
+    writeln!(after, "- Step {step} by `{}` {mark}", agent.kind)
+        .expect("text in memory takes what is written");
     let folder = agent.dir.join("work");
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     fs::write(&path, after).with_context(|| format!("write {}", path.display()))?;

@@ -23,7 +23,7 @@ use crate::{
 /// The label that starts the run.
 const TRIGGER: &str = "run:dev";
 /// How long `serve` may take until it has read the repositories.
-const BIND_LIMIT: Duration = Duration::from_secs(60);
+const BIND_LIMIT: Duration = Duration::from_mins(1);
 /// How long a run may take on top of its agent's work.
 const RUN_LIMIT: Duration = Duration::from_secs(150);
 /// How often rows and models are looked at.

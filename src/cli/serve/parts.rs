@@ -106,11 +106,11 @@ impl Platform {
         let reconciler = built.reconciler(forge, cluster, Arc::clone(&observer), &keys, &wake)?;
         let freshness = reconciler.freshness();
         Ok(Self {
-            reconciler,
             settings,
             metrics,
             forge_metrics,
             wake,
+            reconciler,
             store,
             api_store,
             observer,

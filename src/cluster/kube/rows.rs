@@ -207,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    fn pod_row(status: serde_json::Value) -> PodRow {
+    fn pod_row(status: &serde_json::Value) -> PodRow {
         let whole = json!({
             "metadata": {"name": "p", "namespace": "n", "uid": "u", "resourceVersion": "3",
                 "labels": {labels::RUN_ID: "00000000-0000-0000-0000-000000000001",
@@ -220,12 +220,12 @@ mod tests {
 
     #[test]
     fn a_pod_says_why_it_does_not_start() {
-        let unplaced = pod_row(json!({"phase": "Pending", "conditions": [
+        let unplaced = pod_row(&json!({"phase": "Pending", "conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}));
         assert_eq!(unplaced.waiting_reason.as_deref(), Some("Unschedulable"));
         let container = json!({"name": "agent", "image": "i", "imageID": "", "ready": false,
             "restartCount": 0, "state": {"waiting": {"reason": "ErrImagePull"}}});
-        let unpulled = pod_row(json!({"phase": "Pending", "containerStatuses": [container]}));
+        let unpulled = pod_row(&json!({"phase": "Pending", "containerStatuses": [container]}));
         assert_eq!(unpulled.waiting_reason.as_deref(), Some("ErrImagePull"));
         assert_eq!((unpulled.phase, unpulled.ready), (PodPhase::Pending, false));
     }
@@ -234,7 +234,7 @@ mod tests {
     fn a_pod_says_how_it_ended_and_whose_it_is() {
         let container = json!({"name": "agent", "image": "i", "imageID": "", "ready": false,
             "restartCount": 0, "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}});
-        let row = pod_row(json!({"phase": "Failed", "reason": "Evicted",
+        let row = pod_row(&json!({"phase": "Failed", "reason": "Evicted",
             "containerStatuses": [container]}));
         let reason = Some("OOMKilled".to_owned());
         assert_eq!(

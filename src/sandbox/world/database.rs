@@ -39,19 +39,18 @@ impl WorldDatabase {
         let name = format!("codexk8s_{}", &id[..12]);
         let user = format!("{name}_api");
         let password = &id[12..];
-        let database = match shared {
-            Some(url) => Self {
+        let database = if let Some(url) = shared {
+            Self {
                 url: at(&url, &name, None)?,
                 api_url: at(&url, &name, Some((&user, password)))?,
                 place: Place::Beside { url, name, user },
-            },
-            None => {
-                let server = PrivatePostgres::start(None, Durability::Fast).await?;
-                Self {
-                    url: server.url(&name),
-                    api_url: server.url_as(&name, &user, password),
-                    place: Place::Private { _server: server },
-                }
+            }
+        } else {
+            let server = PrivatePostgres::start(None, Durability::Fast).await?;
+            Self {
+                url: server.url(&name),
+                api_url: server.url_as(&name, &user, password),
+                place: Place::Private { _server: server },
             }
         };
         database.fill().await?;

@@ -59,9 +59,10 @@ async fn pushes_that_break_a_rule_are_refused_and_leave_nothing() {
     committed(&clone, ".github/workflows/ci.yml", "on: push\n").await;
     refused(&clone, &[&target], "executes in the target's CI").await;
     git(&clone, &["reset", "-q", "--hard", "HEAD~1"]).await;
-    let noise: String = (0..60_000u32)
+    let noise: Vec<String> = (0..60_000u32)
         .map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761)))
         .collect();
+    let noise = noise.concat();
     committed(&clone, "big.txt", &noise).await;
     refused(&clone, &[&target], "larger than").await;
     assert_eq!(world.branch_head(), None);

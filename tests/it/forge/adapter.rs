@@ -137,7 +137,7 @@ async fn labels_are_set_and_taken_off_twice_without_harm() {
     for _ in 0..2 {
         forge.ensure_label(&repo, &record).await.unwrap();
         forge
-            .add_labels(&repo, number, &[record.name.clone()])
+            .add_labels(&repo, number, std::slice::from_ref(&record.name))
             .await
             .unwrap();
     }
