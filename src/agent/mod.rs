@@ -6,7 +6,7 @@
 //!                                      └► end it ─► save ─► flush ─► (notice) ─► exit
 //! ```
 //!
-//! [`machine`] decides, purely, one event at a time; [`executor`] performs and
+//! [`machine`] decides, purely, one event at a time; `executor` performs and
 //! reports back. Killed at any point and started again with the same run and
 //! attempt it goes on where it was: what it finished stands in its work folder,
 //! what it handed in stands at the run API, and a commit or push that is there

@@ -8,7 +8,7 @@
 //!
 //! Two writers, two logins: the lease holder alone changes rows, and every
 //! transaction of its starts by checking the lease; the API inserts facts and
-//! can do nothing else ([`migrate`] grants it no more). What is decided is
+//! can do nothing else ([`migrate()`] grants it no more). What is decided is
 //! decided elsewhere: this room stores, guards and loads.
 //!
 //! The one clock is `platform_now()` in the database.

@@ -36,7 +36,7 @@ const MAX_ERRORS: usize = 1_000;
 /// *Guarantees*: the same files give the same result, byte for byte. Errors
 /// come sorted by file, line and column, and each once.
 ///
-/// *Errors*: all that were found, at most [`MAX_ERRORS`] and a last one that
+/// *Errors*: all that were found, at most `MAX_ERRORS` and a last one that
 /// says so.
 pub fn load(sha: CommitSha, files: SourceFiles) -> Result<Desired, Vec<ConfigError>> {
     let files = files.sorted();
