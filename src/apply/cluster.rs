@@ -48,7 +48,7 @@ impl Performing<'_> {
                 let mut tx = self.begin().await?;
                 self.done(&mut tx, Some(&target.uid), false, event).await?;
                 if !orphan {
-                    self.environment(&mut tx, EnvironmentState::Deleting, event)
+                    self.environment(&mut tx, EnvironmentState::Deleting, None)
                         .await?;
                 }
                 tx.commit().await?;

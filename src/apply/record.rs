@@ -87,11 +87,12 @@ impl Performing<'_> {
                 finalize(tx, self.run_id()?, trigger, event).await?;
             }
             ActionKind::RetainEnvironment { event } => {
-                self.environment(tx, EnvironmentState::Retained, event)
+                self.environment(tx, EnvironmentState::Retained, Some(event))
                     .await?;
             }
             ActionKind::NoteEnvironmentGone { event } => {
-                self.environment(tx, EnvironmentState::Gone, event).await?;
+                self.environment(tx, EnvironmentState::Gone, Some(event))
+                    .await?;
             }
             ActionKind::NoteOrphan { event, .. } => self.done(tx, None, false, event).await?,
             _ => {}
@@ -220,7 +221,7 @@ impl Performing<'_> {
         &self,
         tx: &mut HolderTx,
         state: EnvironmentState,
-        event: &NewEvent,
+        event: Option<&NewEvent>,
     ) -> Result<(), ActionError> {
         let run = self.run_id()?;
         let rows = self.applier.store.reads().environments_of(&[run]).await?;
@@ -230,7 +231,7 @@ impl Performing<'_> {
             )));
         };
         row.state = state;
-        tx.upsert_environment(&row, Some(event)).await?;
+        tx.upsert_environment(&row, event).await?;
         Ok(())
     }
 }

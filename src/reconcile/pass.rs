@@ -18,7 +18,7 @@ use crate::{
     cluster::{Cluster, ClusterCache, snapshot::ClusterSnapshot},
     domain::{
         Timestamp,
-        ids::{InstallationId, ProjectKey, UserId},
+        ids::{InstallationId, ProjectKey, Revision, UserId},
         report::ReportLine,
         snapshot::StoreSnapshot,
     },
@@ -55,6 +55,8 @@ pub struct Passes {
     parts: PassParts,
     in_force: ConfigInForce,
     swept_at: Mutex<Option<Timestamp>>,
+    /// The last revision that a pass was noted to be made with.
+    applied: Mutex<Option<Revision>>,
     /// Reports as last stored, so that an unchanged one costs no transaction.
     reported: Mutex<BTreeMap<Option<ProjectKey>, Vec<ReportLine>>>,
 }
@@ -75,6 +77,7 @@ impl Passes {
             parts,
             in_force,
             swept_at: Mutex::default(),
+            applied: Mutex::default(),
             reported: Mutex::default(),
         }
     }
@@ -130,6 +133,7 @@ impl Passes {
             tracing::warn!(error = format!("{error:#}"), "a project's pass failed");
         }
         self.parts.metrics.pass.ended(result, began.elapsed());
+        self.note_revision(&inputs).await?;
         self.gauge(&inputs);
         Ok(Passed { progressed, rows })
     }
@@ -230,6 +234,22 @@ impl Passes {
         tx.commit().await?;
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         reported.insert(project, plan.report.clone());
+        Ok(())
+    }
+
+    /// Notes the revision that passes are made with, so that none below it is ever planned again.
+    async fn note_revision(&self, inputs: &Inputs) -> anyhow::Result<()> {
+        let revision = inputs.desired.as_ref().and_then(|desired| desired.revision);
+        let noted = *self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(revision) = revision.filter(|revision| noted != Some(*revision)) else {
+            return Ok(());
+        };
+        let grant = self.parts.lease.grant();
+        let grant = grant.context("note the applied revision: the lease is lost")?;
+        let mut tx = self.parts.store.begin_holder(&grant).await?;
+        tx.mark_revision_applied(revision).await?;
+        tx.commit().await?;
+        *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = Some(revision);
         Ok(())
     }
 
