@@ -23,6 +23,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 
+use tracing::Instrument;
+
 use crate::{
     cluster::Cluster,
     domain::{Timestamp, effect::Effect, event::NewEvent, ids::UserId, run_keys::RunKeys},
@@ -220,7 +222,15 @@ impl Applier {
             own,
             now,
         };
-        (action.kind.name().into(), performing.run().await)
+        let subject = action.kind.event().and_then(|event| event.subject);
+        let span = tracing::info_span!(
+            "action",
+            action.key = %action.key,
+            run.id = action.run.map(tracing::field::display),
+            issue.number = subject.map(|subject| subject.number.0),
+        );
+        let outcome = performing.run().instrument(span).await;
+        (action.kind.name().into(), outcome)
     }
 }
 
@@ -236,11 +246,8 @@ impl Performing<'_> {
         };
         match performed {
             Ok(outcome) => {
-                tracing::debug!(
-                    action.key = %self.action.key,
-                    action.outcome = <&'static str>::from(&outcome),
-                    "action performed"
-                );
+                let outcome_name = <&'static str>::from(&outcome);
+                tracing::info!(action.outcome = outcome_name, "{} performed", self.name());
                 outcome
             }
             Err(error) => self.fail(&error).await,
@@ -250,21 +257,21 @@ impl Performing<'_> {
     /// Records a failure for the backoff of the action's own key.
     async fn fail(&self, error: &ActionError) -> Outcome {
         if error.not_sent() {
-            tracing::warn!(action.key = %self.action.key, %error, "action not sent");
+            tracing::warn!(%error, "{} not sent", self.name());
             return Outcome::NotSent;
         }
         if let ActionError::Store(StoreError::Conflict { .. }) = error {
-            tracing::debug!(action.key = %self.action.key, %error, "action skipped");
+            tracing::debug!(%error, "{} skipped", self.name());
             return Outcome::Skipped;
         }
         let deferred = matches!(error, ActionError::NotYet(_));
         if deferred {
-            tracing::debug!(action.key = %self.action.key, "action deferred");
+            tracing::debug!("{} deferred", self.name());
         } else {
-            tracing::warn!(action.key = %self.action.key, %error, "action failed");
+            tracing::warn!(%error, "{} failed", self.name());
         }
         if let Err(error) = self.record_failure(error).await {
-            tracing::warn!(action.key = %self.action.key, %error, "failure not recorded");
+            tracing::warn!(%error, "failure not recorded");
         }
         if deferred {
             Outcome::Deferred

@@ -421,6 +421,37 @@ impl ActionKind {
         }
     }
 
+    /// The event that is recorded with it.
+    pub fn event(&self) -> Option<&NewEvent> {
+        match self {
+            Self::SettleTrigger { .. } | Self::UpdateRun { .. } => None,
+            Self::MoveAttempt { event, .. } => event.as_ref(),
+            Self::RecordTrigger { event, .. }
+            | Self::DecideTrigger { event, .. }
+            | Self::EnqueueRun { event, .. }
+            | Self::LaunchRun { event, .. }
+            | Self::MoveRun { event, .. }
+            | Self::StartAttempt { event, .. }
+            | Self::RefusePush { event, .. }
+            | Self::FinalizeRun { event, .. }
+            | Self::RetainEnvironment { event }
+            | Self::NoteEnvironmentGone { event }
+            | Self::NoteOrphan { event, .. }
+            | Self::ApplyEnvironment { event, .. }
+            | Self::ApplyAttempt { event, .. }
+            | Self::DeleteObject { event, .. }
+            | Self::DeleteNamespace { event, .. }
+            | Self::PushBranch { event, .. }
+            | Self::OpenPullRequest { event, .. }
+            | Self::EditPullRequest { event, .. }
+            | Self::UpsertComment { event, .. }
+            | Self::AddLabels { event, .. }
+            | Self::RemoveLabel { event, .. }
+            | Self::EnsureLabel { event, .. }
+            | Self::SetOwnerVariable { event, .. } => Some(event),
+        }
+    }
+
     /// Whether it changes only rows.
     pub fn is_record(&self) -> bool {
         self.phase() == Phase::Record

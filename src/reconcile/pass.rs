@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
+use tracing::Instrument;
 
 use super::{config::ConfigInForce, lease::LeaseState};
 use crate::{
@@ -106,9 +107,15 @@ impl Passes {
             .into_iter()
             .map(|scope| self.pass_scope(&inputs, scope).boxed())
             .collect();
+        let sha = inputs
+            .desired
+            .as_ref()
+            .map(|desired| desired.sha.to_string());
+        let span = tracing::info_span!("pass", config.sha = sha);
         let passed: Vec<anyhow::Result<Scoped>> = futures::stream::iter(scopes)
             .buffer_unordered(CONCURRENCY)
             .collect()
+            .instrument(span)
             .await;
         let progressed = passed.iter().any(|passed| {
             matches!(
