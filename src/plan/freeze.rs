@@ -337,9 +337,14 @@ fn comments(index: &Index<'_>, parts: &Parts<'_>) -> Vec<Value> {
         comment.repository == parts.issue.repository && comment.number == parts.issue.number
     };
     let rows = &index.input.rows.comments;
-    rows.iter()
+    let mut comments: Vec<&Comment> = rows
+        .iter()
         .filter(of_issue)
         .filter(|comment| enters(index, parts, comment))
+        .collect();
+    comments.sort_by_key(|comment| comment.id);
+    comments
+        .into_iter()
         .map(|comment| json!({ "author": login(comment.author.as_ref()), "body": comment.body }))
         .collect()
 }
@@ -387,7 +392,8 @@ fn review_comments(index: &Index<'_>, parts: &Parts<'_>) -> Vec<Value> {
             .author
             .as_ref()
             .filter(|author| is_entitled(parts, author))?;
-        Some((review.submitted_at, remark(author, &review.body, None)))
+        let said = (review.submitted_at, review.id.0, false);
+        Some((said, remark(author, &review.body, None)))
     });
     let on_pull = rows
         .comments
@@ -396,13 +402,12 @@ fn review_comments(index: &Index<'_>, parts: &Parts<'_>) -> Vec<Value> {
     let lines = on_pull
         .filter(|comment| enters(index, parts, comment))
         .filter_map(|comment| {
-            Some((
-                Some(comment.created_at),
-                remark(comment.author.as_ref()?, &comment.body, Some(comment)),
-            ))
+            let said = (Some(comment.created_at), comment.id.0, true);
+            let author = comment.author.as_ref()?;
+            Some((said, remark(author, &comment.body, Some(comment))))
         });
     let mut remarks: Vec<_> = bodies.chain(lines).collect();
-    remarks.sort_by_key(|(at, _)| *at);
+    remarks.sort_by_key(|(said, _)| *said);
     remarks.into_iter().map(|(_, remark)| remark).collect()
 }
 
