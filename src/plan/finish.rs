@@ -264,14 +264,29 @@ fn first_open(found: Vec<Ensure>) -> Ensure {
 /// settles withdrawn triggers that never had a run.
 fn finish_trigger(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger) {
     match &trigger.disposition {
-        Disposition::Refused(reason) if is_answered(reason) => {}
-        Disposition::Refused(_) | Disposition::Withdrawn | Disposition::MergedInto { .. } => {
+        Disposition::Refused(reason) => {
+            report(plan, trigger, ReportState::Refused, refusal_text(reason));
+            if !is_answered(reason) {
+                settle(plan, trigger);
+                return;
+            }
+        }
+        Disposition::Withdrawn => {
+            report(plan, trigger, ReportState::Withdrawn, "it was taken back");
+            settle(plan, trigger);
+            return;
+        }
+        Disposition::MergedInto { run } => {
+            let reason = format!("joined run {run}");
+            report(plan, trigger, ReportState::Done, reason);
             settle(plan, trigger);
             return;
         }
         Disposition::Waiting(_) | Disposition::Run { .. } => return,
     }
-    if index.repository(trigger.identity.repository).is_err() {
+    if let Err(reason) = index.repository(trigger.identity.repository) {
+        let reason = format!("refused, not answered yet: {reason}");
+        report(plan, trigger, ReportState::Unknown, reason);
         return;
     }
     if comment::refusal(index, plan, trigger) == Commented::Open {
