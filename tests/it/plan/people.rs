@@ -2,9 +2,10 @@
 
 use codex_k8s::domain::{
     forge::{
-        ContentEdit, EditHistory, IssueEvent, IssueEventKind, Review, ReviewState, SubjectState,
+        Comment, ContentEdit, EditHistory, IssueEvent, IssueEventKind, Review, ReviewState,
+        SubjectState,
     },
-    ids::{EventId, LabelName, RepositoryId, ReviewId, Subject},
+    ids::{CommentId, EventId, LabelName, RepositoryId, ReviewId, Subject},
 };
 
 use super::world::{World, actor};
@@ -87,6 +88,21 @@ impl World {
         if let EditHistory::Read { edits } = &mut issue.edits {
             edits.push(ContentEdit { at, editor });
         }
+    }
+
+    /// Somebody writes a comment.
+    pub(super) fn comment(&mut self, subject: Subject, by: &str) {
+        let id = CommentId(self.next_id());
+        self.rows.comments.push(Comment {
+            id,
+            repository: subject.repository,
+            number: subject.number,
+            author: Some(actor(by)),
+            body: format!("Remark {id}."),
+            created_at: self.now,
+            updated_at: self.now,
+            place: None,
+        });
     }
 
     /// Somebody asks for changes on a pull request.

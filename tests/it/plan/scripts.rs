@@ -18,7 +18,7 @@ use codex_k8s::{
     domain::{
         fact::ResultStatus,
         forge::Permission,
-        ids::{IssueNumber, LabelName, ProjectKey, RepositoryId, RunId, Subject},
+        ids::{IssueNumber, LabelName, RepositoryId, RunId, Subject},
         mirror::OwnerVariable,
     },
     plan::{ActionName, Plan},
@@ -154,6 +154,7 @@ impl Player {
             ["reopen", number, "by", who] => world.reopen(subject(number), who),
             ["vanish", number] => world.vanish(subject(number)),
             ["edit", number, "by", who] => world.edit(subject(number), who),
+            ["comment", number, "by", who] => world.comment(subject(number), who),
             ["review", number, "by", who] => world.review(subject(number), who),
             ["bind"] => world.bind(HELLO),
             ["permission", "unknown"] => {
@@ -183,17 +184,14 @@ impl Player {
             ["sweep"] => world.swept_at = Some(world.now),
             ["advance", time] => world.now += duration(time),
             ["config", "suspend", mode] => self.suspend(mode),
-            ["config", "slots", slots] => {
-                let project = world.desired.projects.get_mut(&ProjectKey::from("demo"));
-                project.expect("the project").spec.slots = slots.parse().expect("a number");
-            }
+            ["config", "slots", slots] => world.spec().slots = slots.parse().expect("a number"),
             ["fail", action] => {
                 world.failing.insert(action_name(action));
             }
             ["mend", action] => {
                 world.failing.remove(&action_name(action));
             }
-            ["pod", ..] | ["push", _] | ["result", ..] => self.pod(words),
+            ["pod" | "result", ..] | ["push", _] => self.pod(words),
             ["pass"] => {
                 self.pass();
             }
@@ -208,14 +206,8 @@ impl Player {
     }
 
     fn suspend(&mut self, mode: &str) {
-        let project = self
-            .world
-            .desired
-            .projects
-            .get_mut(&ProjectKey::from("demo"));
-        let mode = serde_json::from_value(mode.into());
-        let mode: Suspend = mode.expect("a mode of suspension");
-        project.expect("the project").spec.suspend = mode;
+        let mode: Suspend = serde_json::from_value(mode.into()).expect("a mode of suspension");
+        self.world.spec().suspend = mode;
     }
 
     fn pod(&mut self, words: &[&str]) {

@@ -6,13 +6,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use chrono::{DateTime, Duration};
 use codex_k8s::{
     cluster::snapshot::ClusterSnapshot,
-    desired::model::Desired,
+    desired::model::{Desired, ProjectSpec},
     domain::{
         Timestamp,
         event::NewEvent,
@@ -73,7 +73,7 @@ pub(super) fn actor(login: &str) -> Actor {
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) now: Timestamp,
-    pub(super) desired: Desired,
+    pub(super) desired: Arc<Desired>,
     pub(super) settings: PlanSettings,
     pub(super) rows: StoreSnapshot,
     pub(super) cluster: ClusterSnapshot,
@@ -102,8 +102,12 @@ pub(super) struct World {
 impl World {
     /// The example organisation, bound and read, with its labels made.
     pub(super) fn example() -> Self {
-        let mut desired = example();
-        desired.revision = Some(Revision(1));
+        static EXAMPLE: LazyLock<Arc<Desired>> = LazyLock::new(|| {
+            let mut desired = example();
+            desired.revision = Some(Revision(1));
+            Arc::new(desired)
+        });
+        let desired = Arc::clone(&EXAMPLE);
         let now: Timestamp = DateTime::UNIX_EPOCH + Duration::days(365 * 50);
         let mut world = Self {
             now,
@@ -198,6 +202,13 @@ impl World {
                 self.rows.labels.push(RepositoryLabel { repository, label });
             }
         }
+    }
+
+    /// The project's own document, to be changed.
+    pub(super) fn spec(&mut self) -> &mut ProjectSpec {
+        let projects = &mut Arc::make_mut(&mut self.desired).projects;
+        let project = projects.get_mut(&ProjectKey::from("demo"));
+        &mut project.expect("the example has it").spec
     }
 
     pub(super) fn next_id(&mut self) -> i64 {
@@ -402,7 +413,7 @@ impl World {
             now: self.now,
             installation: installation(),
             scope,
-            desired: Some(Arc::new(self.desired.clone())),
+            desired: Some(Arc::clone(&self.desired)),
             settings: self.settings.clone(),
             rows: self.loaded(),
             cluster: match &self.blind {
@@ -433,14 +444,6 @@ impl World {
         }
         self.now += Duration::seconds(1);
         plans.into()
-    }
-
-    /// Whether nothing is under way: no run to launch, to work or to finish.
-    pub(super) fn is_settled(&self) -> bool {
-        self.rows.runs.iter().all(|run| run.finalized_at.is_some())
-            && self.rows.triggers.iter().all(|trigger| {
-                trigger.settled || matches!(trigger.disposition, Disposition::Waiting(_))
-            })
     }
 }
 
