@@ -165,9 +165,11 @@ impl Performing<'_> {
         content: &CommentContent,
         event: &NewEvent,
     ) -> Result<Outcome, ActionError> {
-        let before = self.intend().await?;
+        let before = self.effect().await?;
         let at = reference(content.subject.repository, &content.repository);
-        let (comment, recovered) = match self.known_comment(&at, content, before.as_ref()).await? {
+        let known = self.known_comment(&at, content, before.as_ref()).await?;
+        self.intend().await?;
+        let (comment, recovered) = match known {
             Some(known) => (self.edit_comment(&at, content, known).await?, true),
             None => (None, false),
         };

@@ -315,9 +315,9 @@ impl Performing<'_> {
         Ok(self.applier.store.effect(&self.action.key).await?)
     }
 
-    /// Commits the intent; returns what the ledger said before.
-    async fn intend(&self) -> Result<Option<Effect>, ActionError> {
-        let before = self.effect().await?;
+    /// Commits the intent: the call follows at once. Whoever looks an earlier call up does so
+    /// before, or the new deadline would put off for ever when its absence counts.
+    async fn intend(&self) -> Result<(), ActionError> {
         let mut tx = self.begin().await?;
         tx.intend(&EffectIntent {
             key: &self.action.key,
@@ -328,7 +328,7 @@ impl Performing<'_> {
         })
         .await?;
         tx.commit().await?;
-        Ok(before)
+        Ok(())
     }
 
     /// Writes `done` into a transaction that also holds what follows from it.

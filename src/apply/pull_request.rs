@@ -20,7 +20,7 @@ impl Performing<'_> {
         subject: Subject,
         event: &NewEvent,
     ) -> Result<Outcome, ActionError> {
-        let before = self.intend().await?;
+        let before = self.effect().await?;
         let at = reference(subject.repository, &content.repository);
         if before
             .as_ref()
@@ -33,6 +33,7 @@ impl Performing<'_> {
                 return Err(ActionError::NotYet(until));
             }
         }
+        self.intend().await?;
         let new = NewPull {
             head: content.head.clone(),
             base: content.base.clone(),

@@ -30,6 +30,13 @@ pub struct LeaseTiming {
     pub margin: Duration,
 }
 
+impl LeaseTiming {
+    /// The last moment of sending under a grant that was asked for at this time since boot.
+    fn send_until(&self, asked_at: Duration) -> Duration {
+        asked_at + self.lease.saturating_sub(self.margin)
+    }
+}
+
 /// Seconds since boot as a duration; unlike the monotonic clock it counts time asleep.
 fn since_boot() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -192,7 +199,7 @@ impl LeaseKeeper {
         let asked_at = since_boot();
         match self.store.renew(grant, self.timing.lease).await {
             Ok(grant) => {
-                let send_until = self.send_until(asked_at);
+                let send_until = self.timing.send_until(asked_at);
                 let record = grant.clone();
                 self.state.with(|held| {
                     if let Some(held) = held {
@@ -252,15 +259,11 @@ impl LeaseKeeper {
         let record = grant.clone();
         self.state.set(Some(Held {
             grant,
-            send_until: self.send_until(asked_at),
+            send_until: self.timing.send_until(asked_at),
             send_from: asked_at + quiet,
         }));
         self.copy(&record).await;
         Ok(())
-    }
-
-    fn send_until(&self, asked_at: Duration) -> Duration {
-        asked_at + self.timing.lease.saturating_sub(self.timing.margin)
     }
 
     /// A database whose epoch is behind the cluster's copy was restored from a backup: its
@@ -297,5 +300,57 @@ impl LeaseKeeper {
         if let Err(error) = self.cluster.write_lease_record(&record).await {
             tracing::debug!(%error, "the lease could not be copied to the cluster");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Timestamp;
+
+    const FAR: Duration = Duration::from_hours(1);
+
+    fn state(send_from: Duration, send_until: Duration) -> LeaseState {
+        let state = LeaseState::default();
+        state.set(Some(Held {
+            grant: LeaseGrant {
+                holder: "replica-a".to_owned(),
+                epoch: Epoch(1),
+                until: Timestamp::UNIX_EPOCH,
+                beat: 1,
+                now: Timestamp::UNIX_EPOCH,
+            },
+            send_until,
+            send_from,
+        }));
+        state
+    }
+
+    #[test]
+    fn nothing_is_sent_without_a_lease_in_its_quiet_time_or_near_its_end() {
+        let now = since_boot();
+        assert!(LeaseState::default().check().is_err());
+        let open = state(now, now + FAR);
+        assert!(open.check().is_ok() && open.grant().is_some());
+        let quiet = state(now + FAR, now + FAR * 2);
+        assert!(quiet.check().is_err() && quiet.grant().is_some());
+        // The clock stands at or after the end: rows are not written either.
+        let ending = state(Duration::ZERO, now);
+        assert!(ending.check().is_err() && ending.grant().is_none());
+        open.set(None);
+        assert!(open.check().is_err() && open.grant().is_none());
+    }
+
+    #[test]
+    fn the_last_write_leaves_a_margin_before_the_end() {
+        let margin = Duration::from_secs(12);
+        let timing = LeaseTiming {
+            lease: Duration::from_mins(1),
+            margin,
+        };
+        assert_eq!(
+            timing.send_until(Duration::from_secs(100)),
+            Duration::from_secs(148)
+        );
     }
 }

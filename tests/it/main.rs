@@ -4,12 +4,14 @@
 
 mod agent;
 mod api;
+mod apply;
 mod desired;
 mod docs;
 mod forge;
 mod github_model;
 mod kube;
 mod plan;
+mod reconcile;
 mod sandbox;
 mod store;
 mod support;

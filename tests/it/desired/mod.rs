@@ -4,5 +4,5 @@
 mod bad_input;
 pub(crate) mod example;
 mod git_http;
-mod git_server;
+pub(crate) mod git_server;
 mod source;

@@ -23,12 +23,12 @@ use codex_k8s::{
     sandbox::github::{GitHubModel, GitHubModelConfig, Lag, Permission, RepositorySeed, TokenSeed},
 };
 
-const REPO: &str = "example-org/app";
+pub(crate) const REPO: &str = "example-org/app";
 
 /// A gate that a test opens and closes.
 #[derive(Debug, Default)]
-struct Latch {
-    closed: AtomicBool,
+pub(crate) struct Latch {
+    pub(crate) closed: AtomicBool,
 }
 
 impl WriteGate for Latch {
@@ -54,18 +54,18 @@ fn forge_with(settings: GithubSettings, latch: &Arc<Latch>) -> GithubForge {
 }
 
 /// The model with an organisation, three people and two repositories.
-struct Scene {
-    model: GitHubModel,
-    latch: Arc<Latch>,
+pub(crate) struct Scene {
+    pub(crate) model: GitHubModel,
+    pub(crate) latch: Arc<Latch>,
     dir: tempfile::TempDir,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with_lag(Lag::NONE).await
     }
 
-    async fn with_lag(lag: Lag) -> Self {
+    pub(crate) async fn with_lag(lag: Lag) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = GitHubModelConfig::new(dir.path()).with_lag(lag);
         let model = GitHubModel::start(config).await.unwrap();
@@ -89,7 +89,7 @@ impl Scene {
         Self { model, latch, dir }
     }
 
-    fn forge(&self) -> GithubForge {
+    pub(crate) fn forge(&self) -> GithubForge {
         forge_with(settings(&self.model.rest_url(), "codex-token"), &self.latch)
     }
 
@@ -104,14 +104,14 @@ impl Scene {
         forge_with(settings, &self.latch)
     }
 
-    fn repo(&self, name: &str) -> RepositoryRef {
+    pub(crate) fn repo(&self, name: &str) -> RepositoryRef {
         RepositoryRef {
             id: RepositoryId(i64::try_from(self.model.repository_id(name).unwrap()).unwrap()),
             name: name.parse().unwrap(),
         }
     }
 
-    fn open(&self, title: &str) -> IssueNumber {
+    pub(crate) fn open(&self, title: &str) -> IssueNumber {
         let number = self
             .model
             .open_issue(REPO, "ada", title, "words", &[])

@@ -20,17 +20,17 @@ use codex_k8s::{
 
 use crate::support::postgres::{TestDatabase, acquire};
 
-pub(super) const REPOSITORY: RepositoryId = RepositoryId(7);
+pub(crate) const REPOSITORY: RepositoryId = RepositoryId(7);
 
 /// A database, the store and its lease.
-pub(super) struct World {
-    pub(super) database: TestDatabase,
-    pub(super) store: Store,
-    pub(super) grant: LeaseGrant,
+pub(crate) struct World {
+    pub(crate) database: TestDatabase,
+    pub(crate) store: Store,
+    pub(crate) grant: LeaseGrant,
 }
 
 impl World {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let database = TestDatabase::new().await;
         let store = database.store().await;
         let grant = acquire(&store, "first").await;
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// One whose repository 7 is bound by project `shop`.
-    pub(super) async fn bound() -> Self {
+    pub(crate) async fn bound() -> Self {
         let world = Self::new().await;
         let mut tx = world.begin().await;
         let event = event(EventKind::RepositoryBound);
@@ -55,12 +55,12 @@ impl World {
         world
     }
 
-    pub(super) async fn begin(&self) -> HolderTx {
+    pub(crate) async fn begin(&self) -> HolderTx {
         self.store.begin_holder(&self.grant).await.unwrap()
     }
 
     /// Stores the pending run of issue `number` and its trigger.
-    pub(super) async fn pending_run(&self, number: i64) -> Run {
+    pub(crate) async fn pending_run(&self, number: i64) -> Run {
         let trigger = trigger(number);
         let run = run(&trigger);
         let mut tx = self.begin().await;
@@ -73,7 +73,7 @@ impl World {
     }
 
     /// Stores the launched run of issue `number` in a slot, with its first attempt.
-    pub(super) async fn preparing_run(&self, number: i64, slot: i32) -> Run {
+    pub(crate) async fn preparing_run(&self, number: i64, slot: i32) -> Run {
         let run = self.pending_run(number).await;
         let mut tx = self.begin().await;
         let launched = event(EventKind::RunLaunched);
@@ -89,12 +89,12 @@ impl World {
         self.run(run.id).await
     }
 
-    pub(super) async fn run(&self, run: RunId) -> Run {
+    pub(crate) async fn run(&self, run: RunId) -> Run {
         self.store.reads().get_run(run).await.unwrap().unwrap()
     }
 
     /// Moves a run one step.
-    pub(super) async fn step(&self, run: &Run, to: RunState, changes: RunChanges) -> Run {
+    pub(crate) async fn step(&self, run: &Run, to: RunState, changes: RunChanges) -> Run {
         let event = event(EventKind::RunStarted);
         let mut tx = self.begin().await;
         tx.transition_run(&Transition {
@@ -112,7 +112,7 @@ impl World {
     }
 }
 
-pub(super) fn launch<'a>(run: &Run, slot: i32, event: &'a NewEvent) -> Transition<'a> {
+pub(crate) fn launch<'a>(run: &Run, slot: i32, event: &'a NewEvent) -> Transition<'a> {
     Transition {
         run: run.id,
         from: RunState::Pending,
@@ -128,11 +128,11 @@ pub(super) fn launch<'a>(run: &Run, slot: i32, event: &'a NewEvent) -> Transitio
     }
 }
 
-pub(super) fn at(seconds: i64) -> DateTime<Utc> {
+pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(1_790_000_000 + seconds)
 }
 
-pub(super) fn event(kind: EventKind) -> NewEvent {
+pub(crate) fn event(kind: EventKind) -> NewEvent {
     NewEvent {
         kind,
         correlation: "test".to_owned(),
@@ -144,14 +144,14 @@ pub(super) fn event(kind: EventKind) -> NewEvent {
     }
 }
 
-pub(super) fn subject(number: i64) -> Subject {
+pub(crate) fn subject(number: i64) -> Subject {
     Subject {
         repository: REPOSITORY,
         number: IssueNumber(number),
     }
 }
 
-pub(super) fn ada() -> Actor {
+pub(crate) fn ada() -> Actor {
     Actor {
         id: UserId(11),
         login: "ada".to_owned(),
@@ -159,7 +159,7 @@ pub(super) fn ada() -> Actor {
     }
 }
 
-pub(super) fn binding(id: i64, project: &str) -> NewBinding {
+pub(crate) fn binding(id: i64, project: &str) -> NewBinding {
     let name = format!("example-org/repository-{id}");
     NewBinding {
         forge: ForgeKind::Github,
@@ -180,7 +180,7 @@ pub(super) fn binding(id: i64, project: &str) -> NewBinding {
     }
 }
 
-pub(super) fn issue(number: i64, labels: &[&str]) -> Issue {
+pub(crate) fn issue(number: i64, labels: &[&str]) -> Issue {
     Issue {
         repository: REPOSITORY,
         number: IssueNumber(number),
@@ -198,7 +198,7 @@ pub(super) fn issue(number: i64, labels: &[&str]) -> Issue {
     }
 }
 
-pub(super) fn labeled(id: i64, number: i64) -> IssueEvent {
+pub(crate) fn labeled(id: i64, number: i64) -> IssueEvent {
     IssueEvent {
         id: EventId(id),
         repository: REPOSITORY,
@@ -213,7 +213,7 @@ pub(super) fn labeled(id: i64, number: i64) -> IssueEvent {
 }
 
 /// The trigger of issue `number`, whose event has the id `number + 1000`.
-pub(super) fn trigger(number: i64) -> Trigger {
+pub(crate) fn trigger(number: i64) -> Trigger {
     Trigger {
         identity: TriggerIdentity {
             forge: ForgeKind::Github,
@@ -239,7 +239,7 @@ pub(super) fn trigger(number: i64) -> Trigger {
     }
 }
 
-pub(super) fn run(trigger: &Trigger) -> Run {
+pub(crate) fn run(trigger: &Trigger) -> Run {
     Run {
         id: trigger.identity.run_id(&"tests".parse().unwrap()),
         trigger: trigger.identity.clone(),
@@ -272,7 +272,7 @@ pub(super) fn run(trigger: &Trigger) -> Run {
     }
 }
 
-pub(super) fn attempt(run: RunId, number: i32) -> Attempt {
+pub(crate) fn attempt(run: RunId, number: i32) -> Attempt {
     Attempt {
         run,
         number: AttemptNo(number),
@@ -287,7 +287,7 @@ pub(super) fn attempt(run: RunId, number: i32) -> Attempt {
     }
 }
 
-pub(super) fn frozen() -> FrozenRun {
+pub(crate) fn frozen() -> FrozenRun {
     serde_json::from_value(serde_json::json!({
         "revision": 1, "config_sha": "c0ffee", "repository_name": "example-org/repository-7",
         "agent": "coder", "policy": "default", "image": "registry.example/agent:1",

@@ -2,7 +2,7 @@
 
 mod api;
 mod effects;
-mod fixtures;
+pub(crate) mod fixtures;
 mod lease;
 mod migrations;
 mod mirror;

@@ -1,3 +1,4 @@
 //! What the integration tests of several rooms share.
 
+pub(crate) mod no_cluster;
 pub(crate) mod postgres;

@@ -1,0 +1,4 @@
+//! What the loop rests on: the config in force and the lease, against a real store.
+
+mod config;
+mod lease;
