@@ -9,14 +9,14 @@ use serde_json::json;
 use crate::{
     apply::WriterProof,
     desired::{
-        model::Desired,
+        model::{Desired, Member},
         source::{ConfigSource, Polled, poll},
     },
     domain::{
         event::{EventActor, EventKind, NewEvent},
         ids::CommitSha,
     },
-    store::Store,
+    store::{Member as StoredMember, ProjectMembers, Store},
     telemetry::metrics::{Load, Metrics},
 };
 
@@ -123,6 +123,7 @@ impl ConfigPoller {
         let mut tx = self.store.begin_holder(&grant).await?;
         let value = serde_json::to_value(&desired)?;
         let revision = tx.accept_config(&desired.sha, &value).await?;
+        tx.put_projects(&members(&desired)).await?;
         tx.insert_event(&config_event(
             EventKind::ConfigAccepted,
             &desired.sha,
@@ -159,6 +160,26 @@ impl ConfigPoller {
         tx.commit().await?;
         Ok(false)
     }
+}
+
+/// The member entries that name an account, for reports and exports; authority is judged by the
+/// config itself.
+fn members(desired: &Desired) -> Vec<ProjectMembers> {
+    let named = |member: &Member| match member {
+        Member::User { id, login, role } => Some(StoredMember {
+            id: *id,
+            login: login.clone(),
+            role: role.as_str().to_owned(),
+        }),
+        Member::AnyoneWith { .. } => None,
+    };
+    let projects = desired.projects.iter();
+    projects
+        .map(|(key, project)| ProjectMembers {
+            project: key.clone(),
+            members: project.spec.members.iter().filter_map(named).collect(),
+        })
+        .collect()
 }
 
 fn config_event(kind: EventKind, sha: &CommitSha, payload: serde_json::Value) -> NewEvent {

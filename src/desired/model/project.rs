@@ -97,6 +97,15 @@ pub enum MemberRole {
 }
 
 impl MemberRole {
+    /// The role as the config writes it, in snake case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::ReadWrite => "read_write",
+            Self::Admin => "admin",
+        }
+    }
+
     /// Whether it may ask for work.
     pub const fn may_trigger(self) -> bool {
         matches!(self, Self::ReadWrite | Self::Admin)
