@@ -5,7 +5,6 @@
 
 mod parts;
 mod ready;
-mod tokens;
 
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 

@@ -72,11 +72,6 @@ impl TokenKeys {
         self.0.get(&version).map(TokenKey::expose)
     }
 
-    /// Every version there is a key of, ascending.
-    pub fn versions(&self) -> impl Iterator<Item = i32> {
-        self.0.keys().copied()
-    }
-
     /// The version that new tokens are made with: the highest.
     pub fn current_version(&self) -> i32 {
         self.0.keys().next_back().copied().unwrap_or_default()

@@ -9,7 +9,6 @@ use tokio::sync::Notify;
 use super::{
     Role,
     ready::{PlatformReadiness, readiness},
-    tokens,
 };
 use crate::{
     api::{
@@ -84,7 +83,10 @@ impl Platform {
         let forge = forge(&settings, false, &lease, &forge_metrics)?;
         let read_forge = forge_reader(&settings, &lease, &forge_metrics)?;
         let cluster = cluster(&settings, &lease).await?;
-        let keys = Arc::new(tokens::ring(&settings.run.token_keys)?);
+        let keys = Arc::new(
+            RunKeys::new(settings.run.token_keys.by_version())
+                .context("take over the run token keys")?,
+        );
         let in_force = ConfigInForce::default();
         let wake = Arc::new(Notify::new());
         let observer = Arc::new(ForgeObserver::new(
