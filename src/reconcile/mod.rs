@@ -94,6 +94,7 @@ pub struct Freshness(Arc<Mutex<Fresh>>);
 
 #[derive(Debug, Default)]
 struct Fresh {
+    config: Option<std::time::Instant>,
     forge: Option<std::time::Instant>,
     forge_error: Option<String>,
     config_error: Option<String>,
@@ -228,7 +229,10 @@ impl Reconciler {
         while !stop.is_cancelled() {
             match self.parts.config.poll(&self.parts.lease).await {
                 Ok(changed) => {
-                    self.freshness.with(|fresh| fresh.config_error = None);
+                    self.freshness.with(|fresh| {
+                        fresh.config = Some(std::time::Instant::now());
+                        fresh.config_error = None;
+                    });
                     self.parts.metrics.observed.set_unknown(Source::Config, 0);
                     if changed {
                         self.parts.wake.notify_one();
@@ -310,13 +314,8 @@ impl Reconciler {
             }
             fresh.forge_error = all_unknown.then(|| unknown.join("; "));
         });
-        if let Ok(now) = self.parts.store.now().await {
-            if whole {
-                self.parts.passes.swept(now);
-            }
-            if let Some(age) = self.parts.observer.oldest_read(now) {
-                self.parts.metrics.observed.set_age(Source::Forge, age);
-            }
+        if let (true, Ok(now)) = (whole, self.parts.store.now().await) {
+            self.parts.passes.swept(now);
         }
         if report.moved() {
             self.parts.wake.notify_one();
@@ -395,10 +394,21 @@ impl Reconciler {
     async fn pass_loop(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             self.passes_until_empty(stop).await;
+            self.gauge_ages();
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.parts.wake.notified() => {}
                 () = tokio::time::sleep(IDLE) => {}
+            }
+        }
+    }
+
+    /// Ages grow between polls, too: also when polling itself has stopped.
+    fn gauge_ages(&self) {
+        let (config, forge) = self.freshness.with(|fresh| (fresh.config, fresh.forge));
+        for (source, read) in [(Source::Config, config), (Source::Forge, forge)] {
+            if let Some(read) = read {
+                self.parts.metrics.observed.set_age(source, read.elapsed());
             }
         }
     }

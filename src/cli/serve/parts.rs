@@ -135,6 +135,7 @@ impl Platform {
             settings: RunApiSettings {
                 heartbeat: timing.heartbeat,
                 silence: timing.heartbeat_lost,
+                push_bytes: self.settings.run.push_bytes,
                 ..RunApiSettings::production(git_dir)
             },
             metrics,
