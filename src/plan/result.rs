@@ -200,6 +200,11 @@ fn verify(plan: &mut PlanBuilder<'_>, reported: &Reported<'_>, pull: &PullReques
         edit(plan, reported, pull, content);
         return;
     }
+    verify_head(plan, run, pull);
+}
+
+/// The last word is the forge's: the pull request must stand at the commit that we accepted.
+fn verify_head(plan: &mut PlanBuilder<'_>, run: &Run, pull: &PullRequest) {
     if run.accepted_head.as_ref() == Some(&pull.head_sha) {
         adopt(plan, run, pull, "its result is verified at the forge");
     } else {
@@ -256,9 +261,7 @@ fn edit(
     );
     match found {
         // Edited already; people may have changed it since, which is theirs to do.
-        super::builder::Ensure::NotNeeded => {
-            adopt(plan, run, pull, "its result is verified at the forge");
-        }
+        super::builder::Ensure::NotNeeded => verify_head(plan, run, pull),
         found => plan.report_effect(run, found, "edits its pull request"),
     }
 }
