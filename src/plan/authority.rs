@@ -7,7 +7,7 @@ use crate::{
     desired::model::{Member, ProjectSpec},
     domain::{
         forge::{AccountKind, EditHistory, Issue, Permission},
-        ids::{RepositoryId, UserId},
+        ids::{RepositoryId, Subject, UserId},
         mirror::PermissionRecord,
         trigger::{RefusalReason, Trigger, WaitReason},
     },
@@ -88,8 +88,29 @@ fn is_member(project: &ProjectSpec, user: UserId, held: Permission) -> bool {
     })
 }
 
-/// Whether title or body changed after the trigger by someone who may not start it.
+/// Whether title or body changed after the trigger by someone who may not start it: of what
+/// carries the label, and of its work item, whose text the prompt takes, too.
 pub(super) fn content_changed(
+    index: &Index<'_>,
+    project: &ProjectSpec,
+    trigger: &Trigger,
+    issue: &Issue,
+) -> bool {
+    let work_item = Subject {
+        number: index.work_item(trigger.subject()),
+        ..trigger.subject()
+    };
+    let of_work_item = index.issues.get(&work_item).filter(|other| {
+        // The hash at first sight is of the text that carries the label.
+        other.number != issue.number && matches!(other.edits, EditHistory::Read { .. })
+    });
+    [Some(issue), of_work_item.copied()]
+        .into_iter()
+        .flatten()
+        .any(|text| text_changed(index, project, trigger, text))
+}
+
+fn text_changed(
     index: &Index<'_>,
     project: &ProjectSpec,
     trigger: &Trigger,
@@ -110,11 +131,13 @@ pub(super) fn content_changed(
 }
 
 fn may_edit(index: &Index<'_>, project: &ProjectSpec, trigger: &Trigger, editor: UserId) -> bool {
-    if trigger
+    // We start nothing, but we edit our own pull requests.
+    let ours = index.own.iter().any(|own| own.actor.id == editor);
+    let of_actor = trigger
         .actor
         .as_ref()
-        .is_some_and(|actor| actor.id == editor)
-    {
+        .is_some_and(|actor| actor.id == editor);
+    if ours || of_actor {
         return true;
     }
     let held = permission(index, trigger.identity.repository, editor).unwrap_or(Permission::None);
