@@ -211,7 +211,14 @@ fn judge_stage(index: &Index<'_>, trigger: &Trigger, issue: &Issue, place: Place
             number: work_item,
         };
         if revised_pull(index, subject).is_none() {
-            return Judged::Refuse(RefusalReason::NoPullRequest);
+            // A run at work may still bring one.
+            let at_work = index
+                .current_run(subject)
+                .filter(|run| run.state != RunState::Pending);
+            return match at_work {
+                Some(run) => Judged::Wait(WaitReason::BehindRun { run: run.id }),
+                None => Judged::Refuse(RefusalReason::NoPullRequest),
+            };
         }
     }
     Judged::Ready
