@@ -122,6 +122,9 @@ impl World {
 
     /// A namespace with our mark that no run explains.
     pub(super) fn stray_namespace(&mut self, name: &str) {
+        if self.cluster.namespaces.iter().any(|row| row.name == name) {
+            return;
+        }
         let uid = format!("namespace-{}", self.next_id());
         self.cluster.namespaces.push(NamespaceRow {
             name: name.to_owned(),

@@ -635,6 +635,13 @@ impl World {
                     .expect("the pull request is there");
                 pull.body.clone_from(&content.body);
                 pull.title.clone_from(&content.title);
+                self.edit(
+                    Subject {
+                        number: *number,
+                        ..*subject
+                    },
+                    "platform",
+                );
                 self.done(action, Some(&number.to_string()), event);
             }
             ActionKind::UpsertComment { content, event } => {
