@@ -1,3 +1,7 @@
 //! The sandbox's world, and the platform's promises kept in it.
 
+mod crash;
+mod path;
+mod settled;
+mod stage;
 mod world;
