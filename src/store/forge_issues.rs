@@ -5,6 +5,8 @@
 //! overlay's end, and shows other labels, the overlay's labels stay; state, text
 //! and everything else follow the read. A read begun after the write that shows
 //! the same labels ends the overlay.
+//!
+//! REST tells nothing of edits. What is known of them stays while the subject's update time does.
 
 use std::time::Duration;
 
@@ -38,7 +40,11 @@ impl HolderTx {
             .collect();
         let written = sqlx::query!(
             r#"with read as (
-                 select n.repository_id, n.number, n.state, n.record, i.record as old,
+                 select n.repository_id, n.number, n.state, i.record as old,
+                     case when n.record->'edits'->>'kind' = 'unread'
+                             and n.record->'updated_at' = i.record->'updated_at'
+                         then jsonb_set(n.record, '{edits}', i.record->'edits')
+                         else n.record end as record,
                      i.overlay_at, i.overlay_until,
                      coalesce(i.overlay_until > $5
                          and not same_labels(i.record->'labels', n.record->'labels'), false)

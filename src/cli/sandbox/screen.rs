@@ -39,8 +39,9 @@ pub(super) fn event(event: &FlowEvent, name: &str, began: Timestamp) {
     let payload = &event.event.payload;
     let fields = payload.as_object().into_iter().flatten();
     let detail: Vec<_> = fields
-        .filter(|(_, value)| !value.is_null() && !value.is_object())
+        .filter(|(_, value)| !value.is_null() && !value.is_object() && value.as_str() != Some(""))
         .map(|(field, value)| match value.as_str() {
+            Some(hash) if is_hash(hash) => format!("{field}: {}", &hash[..10]),
             Some(text) => format!("{field}: {text}"),
             None => format!("{field}: {value}"),
         })
@@ -50,6 +51,11 @@ pub(super) fn event(event: &FlowEvent, name: &str, began: Timestamp) {
         event.event.kind,
         detail.join(", ")
     ));
+}
+
+/// Commit ids and content hashes: people need only their beginning.
+fn is_hash(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn seconds_since(at: Timestamp, since: Timestamp) -> f64 {

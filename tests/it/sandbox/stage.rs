@@ -27,6 +27,8 @@ use sqlx::PgPool;
 
 /// No wait is longer, unless a test says what it promises.
 pub(super) const DEADLINE: Duration = Duration::from_secs(90);
+/// The metric that counts passes.
+pub(super) const PASSES: &str = "codexk8s_pass_duration_seconds_count";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The world, its rows and its people.
@@ -73,12 +75,13 @@ impl Stage {
         self.world.start_serve().unwrap();
         let stage = &*self;
         stage
-            .until("both repositories are read", || async {
+            .until("both repositories are read, and passes run", || async {
                 let mirrors = stage.store.mirrors().await.unwrap();
                 let read = mirrors
                     .iter()
                     .filter(|mirror| mirror.complete && mirror.unknown.is_none());
-                (read.count() == 2).then_some(())
+                let passes = stage.metric(PASSES).await;
+                (read.count() == 2 && passes > 0.0).then_some(())
             })
             .await;
     }
@@ -146,6 +149,8 @@ impl Stage {
             "forge: {:#}",
             self.world.github().state_json()["repositories"][0]
         ));
+        let exchanges = self.world.github().exchanges();
+        lines.push(format!("against the contract: {:#?}", exchanges.violations));
         lines.push(format!("serve's log:\n{}", self.world.serve_log_tail(40)));
         lines.join("\n")
     }
