@@ -34,6 +34,7 @@ async fn a_hundred_passes_over_a_settled_world_write_nothing() {
     dispositions(&stage).await;
 
     let quiet = at_rest(&stage).await;
+    let before = stage.table("repositories").await;
     force_passes(&mut stage, FORCED).await;
     // With its connections, all of a process's counts are in the statistics.
     stage.world.stop_serve().await.unwrap();
@@ -43,7 +44,12 @@ async fn a_hundred_passes_over_a_settled_world_write_nothing() {
         .iter()
         .filter(|(table, rows)| quiet.rows.get(*table) != Some(rows))
         .collect();
-    assert!(changed.is_empty(), "{changed:?}\n{}", stage.history().await);
+    let now = stage.table("repositories").await;
+    assert!(
+        changed.is_empty(),
+        "{changed:?}\n{before}\n{now}\n{}",
+        stage.history().await
+    );
     let github = stage.world.github().writes();
     let cluster = stage.world.kubernetes().unwrap().writes();
     assert_eq!(after.forge, quiet.forge, "{:?}", github.last());

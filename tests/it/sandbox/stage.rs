@@ -330,6 +330,15 @@ impl Stage {
         rows.into_iter().collect()
     }
 
+    /// A table's rows as JSON.
+    pub(super) async fn table(&self, name: &str) -> Value {
+        let statement = format!("select coalesce(jsonb_agg(to_jsonb(t)), '[]') from {name} t");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+            .fetch_one(&self.db)
+            .await
+            .unwrap()
+    }
+
     /// Ends the world in good order.
     pub(super) async fn end(self) {
         self.store.close().await;
