@@ -309,9 +309,10 @@ fn shuffle(input: &mut PlanInput, seed: u64) {
 /// What deletes, or ends a run for good.
 fn is_destructive(kind: &ActionKind) -> bool {
     match kind {
-        ActionKind::DeleteObject { .. } | ActionKind::DeleteNamespace { .. } => true,
+        ActionKind::DeleteObject { .. }
+        | ActionKind::DeleteNamespace { .. }
+        | ActionKind::NoteEnvironmentGone { .. } => true,
         ActionKind::MoveRun { from, to, .. } => *from == RunState::Stopping && to.is_terminal(),
-        ActionKind::NoteEnvironmentGone { .. } => true,
         ActionKind::MoveAttempt { to, .. } => *to == codex_k8s::domain::run::AttemptState::Lost,
         _ => false,
     }

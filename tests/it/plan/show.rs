@@ -84,7 +84,11 @@ impl World {
             }
             "labels" => {
                 for issue in &self.rows.issues {
-                    let labels: Vec<_> = issue.labels.iter().map(|label| label.as_str()).collect();
+                    let labels: Vec<_> = issue
+                        .labels
+                        .iter()
+                        .map(codex_k8s::domain::ids::LabelName::as_str)
+                        .collect();
                     let _ = writeln!(
                         out,
                         "  #{} {:?}: {}",
@@ -175,7 +179,10 @@ fn detail(action: &Action) -> String {
             .unwrap_or_default(),
         ActionKind::LaunchRun { slot, branch, .. } => format!(" slot {slot} {branch}"),
         ActionKind::AddLabels { labels, .. } => {
-            let labels: Vec<_> = labels.iter().map(|label| label.as_str()).collect();
+            let labels: Vec<_> = labels
+                .iter()
+                .map(codex_k8s::domain::ids::LabelName::as_str)
+                .collect();
             format!(" {}", labels.join(" "))
         }
         ActionKind::RemoveLabel { label, subject, .. } => {

@@ -30,7 +30,6 @@ use codex_k8s::{
         },
         run::Run,
         snapshot::{RepositoryLabel, StoreSnapshot},
-        trigger::Disposition,
     },
     observed::model::Observed,
     plan::{ActionName, Plan, PlanInput, PlanSettings, Scope, check, plan},
