@@ -2,7 +2,10 @@
 //! with label history and a finished trigger. Prints the minimum, median and maximum of several
 //! rounds side by side, and the ratio of the medians, so that only one machine's one run counts.
 
-#![expect(clippy::print_stdout, reason = "a benchmark's answer is what it prints")]
+#![expect(
+    clippy::print_stdout,
+    reason = "a benchmark's answer is what it prints"
+)]
 
 use std::{
     hint::black_box,

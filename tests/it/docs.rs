@@ -1,5 +1,5 @@
-//! Generated pages are what the code says. `UPDATE_DOCS=1 cargo test --test it docs`
-//! writes them anew.
+//! Pages that are written by the code are what it says (`UPDATE_DOCS=1 cargo test --test it docs`
+//! writes them anew), and each invariant names tests that are there and a patch that breaks it.
 
 use std::{fs, path::Path};
 
@@ -31,4 +31,67 @@ fn the_page_of_configuration_is_up_to_date() {
         "docs/reference/config.md",
         &codex_k8s::desired::model::reference::config_page(),
     );
+}
+
+/// The last parts of all paths in backquotes that name a function of ours.
+fn named_tests(text: &str) -> Vec<String> {
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| {
+            word.contains("::")
+                && word
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "_:".contains(c))
+        })
+        .filter_map(|word| Some(word.rsplit_once("::")?.1.to_owned()))
+        .collect()
+}
+
+/// Every source of ours in one text.
+fn sources(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            all.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+    all
+}
+
+#[test]
+fn each_invariant_names_tests_that_exist_and_has_a_patch_that_breaks_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = sources(&root.join("src")) + &sources(&root.join("tests/it"));
+    let is_there = |name: &str| sources.contains(&format!("fn {name}("));
+    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let patches: Vec<String> = fs::read_dir(root.join("tests/planted"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "patch"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    for number in 1..=12 {
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| I{number} |")));
+        let named = named_tests(row.unwrap_or_else(|| panic!("I{number} has no row")));
+        assert!(!named.is_empty(), "I{number} names no test");
+        let absent: Vec<_> = named.iter().filter(|name| !is_there(name)).collect();
+        assert!(absent.is_empty(), "I{number} names {absent:?}");
+        let header = format!("# breaks: I{number}\n");
+        assert!(
+            patches.iter().any(|patch| patch.starts_with(&header)),
+            "no patch breaks I{number}"
+        );
+    }
+    for patch in &patches {
+        let test = patch.lines().find_map(|line| line.strip_prefix("# test: "));
+        let test = test.unwrap_or_else(|| panic!("a patch without a test: {patch}"));
+        let name = test.rsplit("::").next().unwrap_or(test);
+        assert!(is_there(name), "there is no test {test}");
+    }
 }

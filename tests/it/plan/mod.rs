@@ -4,6 +4,7 @@
 //! applies plans to it as the apply room would; `properties` holds laws over
 //! random worlds; `scripts` plays `tests/scripts/*.txt` and compares.
 
+mod check;
 mod people;
 mod pods;
 mod properties;
