@@ -33,7 +33,7 @@ use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
-use self::{cleaner::Cleaner, database::WorldDatabase};
+use self::{cleaner::Cleaner, database::WorldDatabase, ports::Ports};
 use super::{
     github::{ContractCheck, GitHubModel, GitHubModelConfig, Lag},
     kubernetes::{KubernetesModel, ProcessRunner},
@@ -113,6 +113,7 @@ pub struct SandboxWorld {
     github: GitHubModel,
     database: WorldDatabase,
     _cleaner: Cleaner,
+    _ports: Ports,
     config: ConfigRepo,
     command: ServeCommand,
     addresses: Addresses,
@@ -151,8 +152,8 @@ impl SandboxWorld {
         let config = ConfigRepo::create(&folder.join("config.git"), &files)
             .context("make the config repo")?;
         progress("config repo with the example organisation", began.elapsed());
-        let ports = ports::free_ports().context("find ports for serve")?;
-        let addresses = addresses(ports, &secrets);
+        let ports = Ports::take().context("find ports for serve")?;
+        let addresses = addresses(ports.numbers, &secrets);
         let mut settings = Told {
             folder: &folder,
             options: &options,
@@ -161,7 +162,7 @@ impl SandboxWorld {
             database: &database,
             config: &config,
             kubeconfig: &kubeconfig,
-            ports,
+            ports: ports.numbers,
         }
         .settings();
         settings.extend(options.settings.clone());
@@ -171,6 +172,7 @@ impl SandboxWorld {
             github,
             database,
             _cleaner: cleaner,
+            _ports: ports,
             config,
             command: ServeCommand {
                 binary,

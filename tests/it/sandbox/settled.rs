@@ -20,7 +20,8 @@ const COUNTS_COME_WITHIN: Duration = Duration::from_secs(11);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_passes_over_a_settled_world_write_nothing() {
-    let mut stage = Stage::start(0.2, &[]).await;
+    // Sweeps as well: they read everything again, and move cursors a last time.
+    let mut stage = Stage::start(0.2, &[("CODEXK8S_TIMING_SWEEP", "3s")]).await;
     // One finished, one refused, and two that wait for each other to be taken off.
     stage.label(1, "run:dev");
     stage.label_as("margaret", 3, "run:dev");
