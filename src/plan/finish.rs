@@ -27,7 +27,7 @@ use crate::domain::{
 pub(super) fn step_finish(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     for run in index.runs.values() {
         if run.finalized_at.is_some() {
-            plan.report_run(run, ReportState::Done, format!("it has {}", run.state));
+            plan.report_run(run, ReportState::Done, format!("it ended as {}", run.state));
         } else if run.state.is_terminal() {
             finish_run(index, plan, run);
         }

@@ -13,12 +13,12 @@ use codex_k8s::{
         forge::{Permission, SubjectState},
         ids::{AgentKey, ProjectKey, RunId},
         mirror::OwnerVariable,
-        run::RunState,
+        run::{Run, RunState},
         trigger::Disposition,
     },
     plan::{Action, ActionKind, ActionName, Plan, PlanInput, Scope, check, plan},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 
 use super::world::{HELLO, World, actor, at, project};
 
@@ -333,14 +333,20 @@ fn writes_at(action: &Action, world: &World) -> Option<codex_k8s::domain::ids::R
     }
 }
 
-/// Few cases unless `PROPTEST_CASES` asks for more.
+/// A few worlds, always the same; `PROPTEST_CASES` asks for that many new ones.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
-    let asked = std::env::var_os("PROPTEST_CASES").map(|_| default.cases);
-    ProptestConfig {
-        cases: asked.unwrap_or(12),
+    let base = ProptestConfig {
         failure_persistence: None,
         ..default
+    };
+    if std::env::var_os("PROPTEST_CASES").is_some() {
+        return base;
+    }
+    ProptestConfig {
+        cases: 12,
+        rng_seed: RngSeed::Fixed(20_261_121),
+        ..base
     }
 }
 
@@ -374,8 +380,10 @@ proptest! {
     fn every_world_comes_to_rest_and_stays_there(steps in steps()) {
         let mut world = live(&steps, |_, _, _| ());
         settle(&mut world);
+        // Labels that contradict each other hold a queued run until people take one off.
+        let held = |run: &Run| run.state == RunState::Pending && run.held.is_some();
         prop_assert!(
-            world.rows.runs.iter().all(|run| run.finalized_at.is_some()),
+            world.rows.runs.iter().all(|run| run.finalized_at.is_some() || held(run)),
             "{}\n{}", world.show("runs"), world.show("report")
         );
         prop_assert!(world.rows.slots.is_empty());
