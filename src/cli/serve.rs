@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, sync::Arc, ti
 use anyhow::{Context, bail};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -56,9 +56,11 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         );
     }
     let roles: BTreeSet<Role> = args.roles.iter().copied().collect();
+    // First of all: a process without a handler dies of these signals.
     let stop = stop_signal()?;
+    let asked = signal(SignalKind::user_defined1()).context("listen for SIGUSR1")?;
     let platform = Platform::build(settings).await?;
-    Box::pin(serve(platform, &roles, stop)).await?;
+    Box::pin(serve(platform, &roles, stop, asked)).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -83,6 +85,7 @@ async fn serve(
     platform: Platform,
     roles: &BTreeSet<Role>,
     stop: CancellationToken,
+    asked: Signal,
 ) -> anyhow::Result<()> {
     let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let api_metrics =
@@ -118,7 +121,7 @@ async fn serve(
     .await?;
     spawn_metrics(&mut tasks, &platform, &stop);
     if roles.contains(&Role::Reconciler) {
-        wake_on_signal(&mut tasks, &platform, &stop)?;
+        wake_on_signal(&mut tasks, &platform, &stop, asked);
         let reconcile = platform.reconciler.run(stop.clone());
         let ((), ended) = tokio::join!(reconcile, until_all_ended(tasks, &stop));
         return ended;
@@ -203,8 +206,8 @@ fn wake_on_signal(
     tasks: &mut JoinSet<anyhow::Result<()>>,
     platform: &Platform,
     stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let mut asked = signal(SignalKind::user_defined1()).context("listen for SIGUSR1")?;
+    mut asked: Signal,
+) {
     let wake = Arc::clone(&platform.wake);
     let stop = stop.clone();
     tasks.spawn(async move {
@@ -215,7 +218,6 @@ fn wake_on_signal(
             }
         }
     });
-    Ok(())
 }
 
 pub(super) use self::parts::{cluster as cluster_of, plan_settings as plan_settings_of};
