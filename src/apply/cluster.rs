@@ -7,7 +7,7 @@ use super::{ActionError, Outcome, Performing};
 use crate::{
     cluster::manifests::{
         AttemptSpec, RunEnvironment, RunToken as MountedToken, attempt_job, attempt_secret,
-        environment_objects, namespace,
+        environment_objects,
     },
     domain::{
         event::NewEvent,
@@ -65,13 +65,11 @@ impl Performing<'_> {
         event: &NewEvent,
     ) -> Result<Outcome, ActionError> {
         self.intend().await?;
-        let cluster = &self.applier.cluster;
-        let first = serde_json::to_value(namespace(environment))
-            .map_err(|error| ActionError::Missing(error.to_string()))?;
-        let applied = cluster.apply(&first).await?;
-        for object in environment_objects(environment) {
-            cluster.apply(&object).await?;
-        }
+        let objects = environment_objects(environment);
+        let applied = self.applier.cluster.apply_all(&objects).await?;
+        let Some(applied) = applied.first() else {
+            return Err(ActionError::Missing("a namespace to apply".to_owned()));
+        };
         let mut tx = self.begin().await?;
         let row = Environment {
             run: self.run_id()?,

@@ -126,6 +126,16 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     /// back. An apply that would change nothing writes nothing.
     async fn apply(&self, object: &serde_json::Value) -> Result<AppliedObject, ClusterError>;
 
+    /// Server-side applies objects one after the other, each as [`apply`](Self::apply) does.
+    ///
+    /// A namespace that did not exist before the call holds nothing of others: what follows
+    /// in it is not looked for first, which saves a request for each object.
+    /// Returns what was applied in the same order; the first failure ends the call.
+    async fn apply_all(
+        &self,
+        objects: &[serde_json::Value],
+    ) -> Result<Vec<AppliedObject>, ClusterError>;
+
     /// Deletes one object under the uid given.
     async fn delete(&self, target: &DeleteTarget) -> Result<Deleted, ClusterError>;
 

@@ -133,6 +133,13 @@ impl Cluster for KubeCluster {
         self.apply_object(object).await
     }
 
+    async fn apply_all(
+        &self,
+        objects: &[serde_json::Value],
+    ) -> Result<Vec<AppliedObject>, ClusterError> {
+        self.apply_objects(objects).await
+    }
+
     async fn delete(&self, target: &DeleteTarget) -> Result<Deleted, ClusterError> {
         self.delete_object(target).await
     }

@@ -7,7 +7,7 @@ use kube::core::ObjectMeta as KubeMeta;
 use serde_json::Value;
 
 use super::super::error::{ClusterError, ErrorClass};
-use super::super::kind::ObjectRef;
+use super::super::kind::{ObjectKind, ObjectRef};
 use super::super::labels::FIELD_MANAGER;
 use super::super::port::{AppliedObject, DeleteTarget, Deleted, Propagation};
 use super::KubeCluster;
@@ -19,32 +19,68 @@ impl KubeCluster {
     /// that is replaced between the ownership read and the apply is a conflict,
     /// because the apply carries the uid that was read.
     pub(super) async fn apply_object(&self, object: &Value) -> Result<AppliedObject, ClusterError> {
-        let reference = ObjectRef::of(object).map_err(|error| {
-            ClusterError::new(ErrorClass::Invalid, "apply", "an object", error.to_string())
-        })?;
+        let reference = reference_of(object)?;
         let present = self.read_metadata("apply", &reference).await?;
+        self.send_apply(&reference, object, present.as_ref()).await
+    }
+
+    /// Server-side applies objects in their order.
+    ///
+    /// *Guarantees*: as for one object. What stands in a namespace that this very
+    /// call made is applied without force and without a look for it.
+    pub(super) async fn apply_objects(
+        &self,
+        objects: &[Value],
+    ) -> Result<Vec<AppliedObject>, ClusterError> {
+        let mut applied = Vec::with_capacity(objects.len());
+        let mut made: Vec<String> = Vec::new();
+        for object in objects {
+            let reference = reference_of(object)?;
+            let present = if made.contains(&reference.namespace) {
+                None
+            } else {
+                self.read_metadata("apply", &reference).await?
+            };
+            applied.push(
+                self.send_apply(&reference, object, present.as_ref())
+                    .await?,
+            );
+            if present.is_none() && reference.kind == ObjectKind::Namespace {
+                made.push(reference.name);
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Sends the apply of an object that was looked for, or that cannot be there yet.
+    async fn send_apply(
+        &self,
+        reference: &ObjectRef,
+        object: &Value,
+        present: Option<&KubeMeta>,
+    ) -> Result<AppliedObject, ClusterError> {
         let mut object = object.clone();
-        if let Some(meta) = &present {
+        if let Some(meta) = present {
             if !self.is_ours(meta) {
-                return Err(self.not_ours("apply", &reference));
+                return Err(self.not_ours("apply", reference));
             }
             object["metadata"]["uid"] = Value::from(meta.uid.clone());
         }
         // Only what is known to be ours may be taken back from other managers.
         let mut params = PatchParams::apply(FIELD_MANAGER);
         params.force = present.is_some();
-        let api = self.api_of(&reference);
-        self.open_gate("apply", &reference, &self.writes)?;
+        let api = self.api_of(reference);
+        self.open_gate("apply", reference, &self.writes)?;
         // The answer as metadata: a Secret's content does not come back.
         let patch = Patch::Apply(&object);
         let answer = self.call(
             "apply",
-            &reference,
+            reference,
             api.patch_metadata(&reference.name, &params, &patch),
         );
         let meta = answer.await?.metadata;
-        self.cache.overlay(&reference, &meta);
-        applied(&reference, &meta)
+        self.cache.overlay(reference, &meta);
+        applied(reference, &meta)
     }
 
     /// Deletes one object under its uid.
@@ -107,6 +143,12 @@ impl KubeCluster {
         let message = format!("exists without the label of {}", self.options.installation);
         ClusterError::new(ErrorClass::NotOurs, verb, object, message)
     }
+}
+
+fn reference_of(object: &Value) -> Result<ObjectRef, ClusterError> {
+    ObjectRef::of(object).map_err(|error| {
+        ClusterError::new(ErrorClass::Invalid, "apply", "an object", error.to_string())
+    })
 }
 
 fn applied(reference: &ObjectRef, meta: &KubeMeta) -> Result<AppliedObject, ClusterError> {

@@ -20,12 +20,6 @@ use super::to_value;
 /// The name of the quota and the limit range of a run namespace.
 const POLICY_NAME: &str = "codex-run";
 
-/// The run's namespace, with its identity and its Pod Security level.
-pub fn namespace(environment: &RunEnvironment) -> Namespace {
-    let hash = input_hash(environment);
-    build_namespace(environment, &marks(environment, &hash))
-}
-
 /// Everything of the environment in the order it is applied: the namespace,
 /// then what limits pods, then what lets them do anything.
 pub fn environment_objects(environment: &RunEnvironment) -> Vec<Value> {
@@ -52,6 +46,7 @@ fn marks<'a>(environment: &'a RunEnvironment, input_hash: &'a str) -> Marks<'a> 
     }
 }
 
+/// The run's namespace, with its identity and its Pod Security level.
 fn build_namespace(environment: &RunEnvironment, marks: &Marks<'_>) -> Namespace {
     let mut metadata = marks.cluster_wide(&environment.namespace);
     let level: &'static str = environment.pod_security.into();

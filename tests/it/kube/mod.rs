@@ -4,4 +4,5 @@
 mod faults;
 mod pods;
 mod server;
+mod sets;
 mod support;

@@ -26,6 +26,10 @@ impl Cluster for NoCluster {
         Err(absent("apply"))
     }
 
+    async fn apply_all(&self, _: &[serde_json::Value]) -> Result<Vec<AppliedObject>, ClusterError> {
+        Err(absent("apply"))
+    }
+
     async fn delete(&self, _: &DeleteTarget) -> Result<Deleted, ClusterError> {
         Err(absent("delete"))
     }
