@@ -8,10 +8,10 @@ export SQLX_OFFLINE := true
 # What is given to `make sandbox`, such as ARGS=--once.
 ARGS ?=
 
-.PHONY: help setup sandbox test check generate planted bench docs
+.PHONY: help setup sandbox test check generate planted cluster-up cluster-down bench docs
 
 help: ## Show this menu.
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing on this machine (Git, PostgreSQL, a C compiler), or say how.
 	@.ci/setup
@@ -30,6 +30,12 @@ generate: ## Write the generated pages under docs/reference anew.
 
 planted: setup ## Break each invariant on purpose and see its test fail.
 	@tests/planted/run
+
+cluster-up: setup ## Start a real Kubernetes for the tests on this host, or mend the one that is up.
+	@tests/cluster/up
+
+cluster-down: ## End it; nothing of it stays.
+	@tests/cluster/down
 
 bench: ## Run the benchmarks.
 	@if [ -d benches ]; then cargo bench; else echo "there are no benchmarks yet"; fi

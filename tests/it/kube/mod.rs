@@ -1,6 +1,7 @@
-//! The Kubernetes adapter against an API server: the model, or a real one
-//! where `CODEXK8S_TEST_KUBECONFIG` names a kubeconfig file.
+//! The Kubernetes adapter against an API server: the model, and the real one that
+//! is up beside the tests.
 
+mod cases;
 mod faults;
 mod pods;
 mod server;

@@ -1,352 +1,49 @@
-//! What holds against every API server, the model's and a real one.
+//! The cases, each against the model and, under `real`, against a real API server.
 
 use std::sync::Arc;
 
-use codex_k8s::cluster::manifests::{attempt_name, environment_objects};
-use codex_k8s::cluster::snapshot::{NamespacePhase, PodPhase};
-use codex_k8s::cluster::{
-    Cluster, ClusterCache, DeleteTarget, Deleted, ErrorClass, LeaseRecord, ObjectKind, ObjectRef,
-    Propagation,
-};
-use serde_json::json;
+use super::support::{Server, Sleeper};
+use super::{cases, sets};
 
-use super::support::*;
+/// Makes two tests of each case.
+macro_rules! against_both {
+    ($($module:ident: $($case:ident),+;)+) => {
+        $($(
+            #[tokio::test]
+            async fn $case() {
+                $module::$case(Server::model(Arc::new(Sleeper)).await).await;
+            }
+        )+)+
 
-#[tokio::test]
-async fn a_whole_run_is_applied_listed_watched_and_deleted() {
-    let server = Server::start().await;
-    let cluster = server.cluster().await;
-    let mut wake = cluster.watch();
-    let environment = environment(server.identity());
-    let run = environment.identity.run;
-    let spec = attempt(&environment, &["sleep", "3600"]);
-    let objects = whole_run(&environment, &spec);
-    apply_all(&cluster, &objects).await;
+        mod real {
+            use super::{Server, cases, sets};
 
-    let listed = until("the pod is listed", || async {
-        let listed = cluster.list_owned().await.unwrap();
-        (!listed.pods.is_empty()).then_some(listed)
-    })
-    .await;
-    let namespace = &listed.namespaces[0];
-    assert_eq!(
-        (&namespace.name, namespace.phase),
-        (&environment.namespace, NamespacePhase::Active)
-    );
-    assert_eq!(namespace.owner.run, Some(run));
-    assert_eq!(
-        namespace.mark.repository.as_deref(),
-        Some("example-org/shop")
-    );
-    assert_eq!(namespace.mark.repository_id, Some(4_711));
-    assert_eq!(namespace.mark.issue, Some(7));
-    assert_eq!(
-        namespace.mark.trigger.as_deref(),
-        Some("github/4711/label/99")
-    );
-    assert_eq!(listed.jobs[0].name, attempt_name(run, 1));
-    assert_eq!(listed.jobs[0].owner.attempt, Some(1));
-    assert_eq!(listed.pods[0].owner.run, Some(run));
-    // Everything but the namespace and the Job is metadata.
-    assert_eq!(listed.objects.len(), objects.len() - 2);
-    assert!(
-        listed
-            .objects
-            .iter()
-            .all(|row| row.input_hash.is_some() && !row.uid.is_empty())
-    );
-
-    cached(&cluster, "the watches show what the list shows", |seen| {
-        seen.namespaces.len() == 1
-            && seen.jobs.len() == 1
-            && seen.objects.len() == listed.objects.len()
-    })
-    .await;
-    assert!(
-        *wake.borrow_and_update() > 0,
-        "the cache changed and woke nobody"
-    );
-
-    clean_up(&cluster, &environment).await;
-    cached(&cluster, "the watches show that all is gone", |seen| {
-        seen.namespaces.is_empty() && seen.pods.is_empty() && seen.objects.is_empty()
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_apply_that_changes_nothing_writes_nothing() {
-    let server = Server::start().await;
-    let cluster = server.cluster().await;
-    let environment = environment(server.identity());
-    let objects = environment_objects(&environment);
-    apply_all(&cluster, &objects).await;
-    for object in &objects {
-        // A real cluster's controllers fill in a status of their own first.
-        until("two applies leave the same version", || async {
-            let before = cluster.apply(object).await.unwrap();
-            (cluster.apply(object).await.unwrap() == before).then_some(())
-        })
-        .await;
-    }
-    if let Some(model) = &server.model {
-        assert_eq!(
-            model.writes().iter().filter(|write| write.changed).count(),
-            objects.len()
-        );
-    }
-    clean_up(&cluster, &environment).await;
-}
-
-#[tokio::test]
-async fn a_field_that_someone_took_is_taken_back() {
-    let server = Server::start().await;
-    let cluster = server.cluster().await;
-    let environment = environment(server.identity());
-    let objects = environment_objects(&environment);
-    apply_all(&cluster, &objects).await;
-    if let Some(model) = &server.model {
-        let weak =
-            json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}});
-        model.meddle("namespaces", "", &environment.namespace, "somebody", &weak);
-        cluster.apply(&objects[0]).await.unwrap();
-        let namespace = model
-            .object("namespaces", "", &environment.namespace)
-            .unwrap();
-        let level = &namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"];
-        assert_eq!(level, "restricted");
-    }
-    clean_up(&cluster, &environment).await;
-}
-
-#[tokio::test]
-async fn what_is_not_ours_is_neither_changed_nor_deleted() {
-    let server = Server::start().await;
-    let (ours, other) = (server.cluster().await, {
-        let change = |options: &mut codex_k8s::cluster::kube::KubeOptions| {
-            options.installation = "another-installation".to_owned();
-        };
-        server
-            .cluster_with(change, Arc::new(codex_k8s::cluster::OpenGate))
-            .await
-    });
-    let environment = environment(server.identity());
-    let objects = environment_objects(&environment);
-    apply_all(&ours, &objects).await;
-
-    let refused = other.apply(&objects[0]).await.unwrap_err();
-    assert_eq!(refused.class, ErrorClass::NotOurs);
-    let namespace = ObjectRef::namespace(&environment.namespace);
-    let meta = ours.get(&namespace).await.unwrap().unwrap();
-    let target = DeleteTarget {
-        object: namespace.clone(),
-        uid: meta.uid.clone(),
-        propagation: Propagation::Background,
+            $($(
+                #[tokio::test]
+                async fn $case() {
+                    if let Some(server) = Server::real() {
+                        $module::$case(server).await;
+                    }
+                }
+            )+)+
+        }
     };
-    assert_eq!(
-        other.delete(&target).await.unwrap_err().class,
-        ErrorClass::NotOurs
-    );
-    assert_eq!(other.writes(), 0);
-    assert_eq!(ours.get(&namespace).await.unwrap(), Some(meta));
-    clean_up(&ours, &environment).await;
 }
 
-#[tokio::test]
-async fn a_deletion_under_another_uid_touches_nothing() {
-    let server = Server::start().await;
-    let cluster = server.cluster().await;
-    let environment = environment(server.identity());
-    apply_all(&cluster, &environment_objects(&environment)).await;
-    let object = ObjectRef::namespaced(
-        ObjectKind::ServiceAccount,
-        &environment.namespace,
-        &environment.service_account,
-    );
-    let before = cluster.get(&object).await.unwrap();
-    let target = DeleteTarget {
-        object: object.clone(),
-        uid: "00000000-0000-0000-0000-000000000000".to_owned(),
-        propagation: Propagation::Background,
-    };
-    assert_eq!(cluster.delete(&target).await.unwrap(), Deleted::AlreadyGone);
-    assert_eq!(cluster.get(&object).await.unwrap(), before);
-
-    assert_eq!(delete(&cluster, object.clone()).await, Deleted::Accepted);
-    assert_eq!(cluster.get(&object).await.unwrap(), None);
-    assert_eq!(cluster.delete(&target).await.unwrap(), Deleted::AlreadyGone);
-    clean_up(&cluster, &environment).await;
-}
-
-#[tokio::test]
-async fn a_list_in_many_pages_is_whole() {
-    let server = Server::start().await;
-    let one_by_one = |options: &mut codex_k8s::cluster::kube::KubeOptions| options.page_size = 1;
-    let paged = server
-        .cluster_with(one_by_one, Arc::new(codex_k8s::cluster::OpenGate))
-        .await;
-    let cluster = server.cluster().await;
-    let environment = environment(server.identity());
-    apply_all(&cluster, &environment_objects(&environment)).await;
-    let whole = cluster.list_owned().await.unwrap();
-    assert!(
-        whole.objects.len() > 3,
-        "nothing to page through: {whole:?}"
-    );
-    assert_eq!(paged.list_owned().await.unwrap(), whole);
-    paged.watch();
-    cached(&paged, "watches that list in pages show all", |seen| {
-        *seen == whole
-    })
-    .await;
-    clean_up(&cluster, &environment).await;
-}
-
-#[tokio::test]
-async fn objects_in_a_missing_or_dying_namespace_are_refused_by_class() {
-    let server = Server::start().await;
-    let cluster = server.cluster().await;
-    let environment = environment(server.identity());
-    let objects = environment_objects(&environment);
-    assert_eq!(
-        cluster.apply(&objects[1]).await.unwrap_err().class,
-        ErrorClass::NotFound
-    );
-    let unknown = json!({"apiVersion": "v1", "kind": "Widget", "metadata": {"name": "w"}});
-    assert_eq!(
-        cluster.apply(&unknown).await.unwrap_err().class,
-        ErrorClass::Invalid
-    );
-    if let Some(model) = &server.model {
-        cluster.apply(&objects[0]).await.unwrap();
-        model.hold_namespaces(true);
-        delete(&cluster, ObjectRef::namespace(&environment.namespace)).await;
-        assert_eq!(
-            cluster.apply(&objects[1]).await.unwrap_err().class,
-            ErrorClass::Conflict
-        );
-        let listed = cluster.list_owned().await.unwrap();
-        assert_eq!(listed.namespaces[0].phase, NamespacePhase::Terminating);
-        assert!(listed.namespaces[0].deletion_timestamp.is_some());
-        model.hold_namespaces(false);
-        until("the namespace is gone", || async {
-            cluster
-                .list_owned()
-                .await
-                .unwrap()
-                .namespaces
-                .is_empty()
-                .then_some(())
-        })
-        .await;
-    }
-}
-
-#[tokio::test]
-async fn the_copied_lease_only_moves_forward() {
-    let server = Server::start().await;
-    let cluster = server.cluster().await;
-    let record = |epoch, beat| LeaseRecord {
-        holder: "replica-a".to_owned(),
-        epoch,
-        beat,
-    };
-    assert_eq!(cluster.read_lease_record().await.unwrap(), None);
-    cluster.write_lease_record(&record(3, 10)).await.unwrap();
-    cluster.write_lease_record(&record(4, 1)).await.unwrap();
-    assert_eq!(
-        cluster.read_lease_record().await.unwrap(),
-        Some(record(4, 1))
-    );
-    let behind = cluster
-        .write_lease_record(&record(3, 99))
-        .await
-        .unwrap_err();
-    assert_eq!(behind.class, ErrorClass::Conflict);
-    assert_eq!(
-        cluster.read_lease_record().await.unwrap(),
-        Some(record(4, 1))
-    );
-    assert_eq!((cluster.writes(), cluster.lease_writes()), (0, 2));
-}
-
-#[tokio::test]
-async fn nothing_is_sent_while_the_gate_is_closed() {
-    let server = Server::start().await;
-    let gate = Arc::new(Latch::default());
-    let cluster = server.cluster_with(|_| {}, gate.clone()).await;
-    let environment = environment(server.identity());
-    let objects = environment_objects(&environment);
-    cluster.apply(&objects[0]).await.unwrap();
-    gate.close();
-    assert_eq!(
-        cluster.apply(&objects[1]).await.unwrap_err().class,
-        ErrorClass::NotSent
-    );
-    let namespace = ObjectRef::namespace(&environment.namespace);
-    let uid = cluster.get(&namespace).await.unwrap().unwrap().uid;
-    let target = DeleteTarget {
-        object: namespace,
-        uid,
-        propagation: Propagation::Background,
-    };
-    assert_eq!(
-        cluster.delete(&target).await.unwrap_err().class,
-        ErrorClass::NotSent
-    );
-    let lease = LeaseRecord {
-        holder: "a".to_owned(),
-        epoch: 1,
-        beat: 1,
-    };
-    let refused = cluster.write_lease_record(&lease).await.unwrap_err();
-    assert_eq!(refused.class, ErrorClass::NotSent);
-    assert_eq!((cluster.writes(), cluster.lease_writes()), (1, 0));
-    if let Some(model) = &server.model {
-        assert_eq!(model.writes().len(), 1, "{:?}", model.writes());
-    }
-    clean_up(&server.cluster().await, &environment).await;
-}
-
-#[tokio::test]
-async fn nothing_is_known_before_the_watches_run() {
-    let server = Server::start().await;
-    let cluster = server.cluster().await;
-    assert!(matches!(cluster.snapshot(), ClusterCache::Unknown { .. }));
-    cluster.watch();
-    let seen = cached(&cluster, "the watches are in step", |_| true).await;
-    assert!(seen.namespaces.is_empty());
-}
-
-#[tokio::test]
-async fn an_own_write_is_never_missing_from_the_cache() {
-    let server = Server::start().await;
-    let cluster = server.cluster().await;
-    cluster.watch();
-    cached(&cluster, "the watches are in step", |_| true).await;
-    if let Some(model) = &server.model {
-        model.hold_watches(true);
-    }
-    let environment = environment(server.identity());
-    let spec = attempt(&environment, &["sleep", "3600"]);
-    apply_all(&cluster, &whole_run(&environment, &spec)).await;
-    let ClusterCache::Known { snapshot, .. } = cluster.snapshot() else {
-        panic!("the watches are not in step")
-    };
-    assert_eq!((snapshot.namespaces.len(), snapshot.jobs.len()), (1, 1));
-    assert!(
-        snapshot
-            .objects
-            .iter()
-            .any(|row| row.kind == ObjectKind::Secret)
-    );
-    if let Some(model) = &server.model {
-        model.hold_watches(false);
-    }
-    let pod = cached(&cluster, "the pod is shown", |seen| !seen.pods.is_empty()).await;
-    assert!(matches!(
-        pod.pods[0].phase,
-        PodPhase::Pending | PodPhase::Running
-    ));
-    clean_up(&cluster, &environment).await;
+against_both! {
+    cases:
+        a_whole_run_is_applied_listed_watched_and_deleted,
+        an_apply_that_changes_nothing_writes_nothing,
+        a_field_that_someone_took_is_taken_back,
+        what_is_not_ours_is_neither_changed_nor_deleted,
+        a_deletion_under_another_uid_touches_nothing,
+        a_list_in_many_pages_is_whole,
+        objects_in_a_missing_or_dying_namespace_are_refused_by_class,
+        the_copied_lease_only_moves_forward,
+        nothing_is_sent_while_the_gate_is_closed,
+        nothing_is_known_before_the_watches_run,
+        an_own_write_is_never_missing_from_the_cache;
+    sets:
+        a_set_makes_its_namespace_and_all_in_it_and_again_writes_nothing,
+        a_set_leaves_alone_what_stood_in_its_namespace_before;
 }

@@ -1,4 +1,4 @@
-//! Applying all that stands in a namespace at once.
+//! Applying all that stands in a namespace at once: cases, as in `cases`.
 
 use codex_k8s::cluster::manifests::environment_objects;
 use codex_k8s::cluster::{Cluster, ErrorClass, ObjectRef};
@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::support::*;
 
-#[tokio::test]
-async fn a_set_makes_its_namespace_and_all_in_it_and_again_writes_nothing() {
-    let server = Server::start().await;
+pub(super) async fn a_set_makes_its_namespace_and_all_in_it_and_again_writes_nothing(
+    server: Server,
+) {
     let cluster = server.cluster().await;
     let environment = environment(server.identity());
     let objects = environment_objects(&environment);
@@ -28,9 +28,7 @@ async fn a_set_makes_its_namespace_and_all_in_it_and_again_writes_nothing() {
     clean_up(&cluster, &environment).await;
 }
 
-#[tokio::test]
-async fn a_set_leaves_alone_what_stood_in_its_namespace_before() {
-    let server = Server::start().await;
+pub(super) async fn a_set_leaves_alone_what_stood_in_its_namespace_before(server: Server) {
     let cluster = server.cluster().await;
     let environment = environment(server.identity());
     let objects = environment_objects(&environment);

@@ -24,6 +24,8 @@ use serde_json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::support::cluster::RealCluster;
+
 /// No wait in these tests is longer; one that is has failed.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -36,19 +38,18 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// The server that the environment names, else a model with scripted pods.
-    pub(super) async fn start() -> Self {
-        match std::env::var_os("CODEXK8S_TEST_KUBECONFIG") {
-            Some(path) => Self {
-                model: None,
-                connection: Connection::Kubeconfig {
-                    path: path.into(),
-                    context: None,
-                },
-                installation: new_installation(),
-                platform_namespace: "default".to_owned(),
-            },
-            None => Self::model(Arc::new(Sleeper)).await,
+    /// The real server that is up beside the tests, if one is.
+    pub(super) fn real() -> Option<Self> {
+        RealCluster::for_test().map(|cluster| Self::of(&cluster))
+    }
+
+    /// A real server.
+    pub(super) fn of(cluster: &RealCluster) -> Self {
+        Self {
+            model: None,
+            connection: cluster.connection(),
+            installation: new_installation(),
+            platform_namespace: "default".to_owned(),
         }
     }
 

@@ -1,4 +1,5 @@
 //! What the integration tests of several rooms share.
 
+pub(crate) mod cluster;
 pub(crate) mod no_cluster;
 pub(crate) mod postgres;
