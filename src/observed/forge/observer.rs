@@ -13,7 +13,7 @@ use super::{
     batch::{MirrorBatch, MirrorStore},
     binding::{Binding, judge},
     hints::Hints,
-    memory::Memory,
+    memory::{Memory, later},
     reader::{Failure, Reader},
     report::{
         PollReport, PollRequest, PollSettings, RepositoryBinding, RepositoryOutcome,
@@ -237,7 +237,7 @@ impl ForgeObserver {
         mirror: Option<RepositoryMirror>,
         mut report: RepositoryReport,
     ) -> RepositoryReport {
-        let mut memory = self.remember(detection.id, Memory::default());
+        let mut memory = self.remember(detection.id, Memory::default(), poll.began_at);
         let hinted = poll.hinted.contains(&report.binding.name);
         let reader = Reader {
             forge: &*self.forge,
@@ -260,13 +260,13 @@ impl ForgeObserver {
                 report.notes.extend(done.notes);
                 report.outcome = done.outcome;
                 memory.known_at = Some(poll.began_at);
-                self.remember(detection.id, memory);
+                self.remember(detection.id, memory, poll.began_at);
                 report
             }
             Err(failure) => {
                 // What was skipped is made up for by reading all of it again.
-                memory.settling_until = Some(Instant::now() + self.settings.visibility);
-                self.remember(detection.id, memory);
+                memory.settling_until = Some(later(poll.began_at, self.settings.visibility));
+                self.remember(detection.id, memory, poll.began_at);
                 if !was_bound {
                     report.id = None;
                 }
@@ -276,11 +276,11 @@ impl ForgeObserver {
     }
 
     /// Exchanges what is remembered of a repository.
-    fn remember(&self, id: RepositoryId, memory: Memory) -> Memory {
+    fn remember(&self, id: RepositoryId, memory: Memory, now: Timestamp) -> Memory {
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         let settling = Memory {
             // At first sight the forge may still lag behind what it accepted before.
-            settling_until: Some(Instant::now() + self.settings.visibility),
+            settling_until: Some(later(now, self.settings.visibility)),
             ..Memory::default()
         };
         memories.insert(id, memory).unwrap_or(settling)

@@ -1,12 +1,12 @@
 //! One repository in one poll: bind it, read what moved, read the hot set,
 //! hand it to the mirror. Any failed call ends it with nothing more moved.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::collections::BTreeSet;
 
 use super::{
     batch::{MirrorBatch, MirrorError, MirrorStore},
     hot::Hot,
-    memory::{Memory, is_due},
+    memory::{Memory, is_due, later},
     report::{PollRequest, PollSettings, RepositoryBinding, RepositoryOutcome},
 };
 use crate::{
@@ -129,9 +129,9 @@ impl Reader<'_> {
                 notes,
             });
         }
-        let now = Instant::now();
+        let now = self.began_at;
         if mirror.cursors.detected.as_ref() != Some(&self.detection.detected) {
-            memory.settling_until = Some(now + self.settings.visibility);
+            memory.settling_until = Some(later(now, self.settings.visibility));
         }
         let sweep = is_due(memory.swept, self.settings.sweep_every, now);
         let whole = self.hinted
@@ -141,7 +141,7 @@ impl Reader<'_> {
             || memory.settling_until.is_some_and(|until| now < until);
         let hot = self.read_hot(memory, whole).await?;
         if hot.needs_events {
-            memory.settling_until = Some(now + self.settings.visibility);
+            memory.settling_until = Some(later(now, self.settings.visibility));
         }
         let mut batch = MirrorBatch::begun_at(self.began_at);
         if whole {
@@ -228,7 +228,7 @@ impl Reader<'_> {
         memory: &mut Memory,
         notes: &mut Vec<String>,
     ) -> Result<(), Failure> {
-        let now = Instant::now();
+        let now = self.began_at;
         let settled = matches!(
             mirror.owner_variable,
             OwnerVariable::Ours | OwnerVariable::Forbidden
@@ -374,11 +374,11 @@ impl Reader<'_> {
             .filter(|(repository, _)| *repository == id);
         for (_, branch) in wanted {
             let last = memory.branches.get(branch).copied();
-            if !whole && !is_due(last, self.settings.visibility, Instant::now()) {
+            if !whole && !is_due(last, self.settings.visibility, self.began_at) {
                 continue;
             }
             let head = self.forge.ref_head(&self.repository(), branch).await?;
-            memory.branches.insert(branch.clone(), Instant::now());
+            memory.branches.insert(branch.clone(), self.began_at);
             batch.branches.push(BranchHead {
                 repository: id,
                 branch: branch.clone(),
@@ -407,12 +407,12 @@ impl Reader<'_> {
         let every = self.settings.permission_age * 3 / 4;
         for (_, account) in wanted {
             let last = memory.permissions.get(&account.id).copied();
-            if !is_due(last, every, Instant::now()) {
+            if !is_due(last, every, self.began_at) {
                 continue;
             }
             match self.forge.permission(&self.repository(), account).await {
                 Ok(permission) => {
-                    memory.permissions.insert(account.id, Instant::now());
+                    memory.permissions.insert(account.id, self.began_at);
                     batch.permissions.push(PermissionRecord {
                         repository: id,
                         user: account.id,
