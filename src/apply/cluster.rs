@@ -15,7 +15,7 @@ use crate::{
         run::{AttemptState, Environment, EnvironmentState},
     },
     plan::ActionKind,
-    store::StoreError,
+    store::{Edge, StoreError},
 };
 
 impl Performing<'_> {
@@ -107,6 +107,7 @@ impl Performing<'_> {
             .cluster
             .apply(&attempt_secret(spec, &mounted))
             .await?;
+        self.edge(Edge::BetweenCalls).await;
         let job = self.applier.cluster.apply(&attempt_job(spec)).await?;
         self.record_job(number, &job.uid, event).await
     }

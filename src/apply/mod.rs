@@ -30,11 +30,13 @@ use crate::{
     domain::{Timestamp, effect::Effect, event::NewEvent, ids::UserId, run_keys::RunKeys},
     forge::Forge,
     plan::{Action, ActionKind, Phase, Plan},
-    store::{EffectDone, EffectFailed, EffectIntent, HolderTx, LeaseGrant, Store, StoreError},
+    store::{
+        Edge, EffectDone, EffectFailed, EffectIntent, HolderTx, LeaseGrant, Store, StoreError,
+    },
 };
 
-/// Actions of one phase that are under way at once.
-const CONCURRENCY: usize = 8;
+/// Actions of one phase that are under way at once, where nothing else is said.
+pub const CONCURRENCY: usize = 8;
 
 /// Proof that this process holds the lease: only a holder has it.
 pub trait WriterProof: Send + Sync + fmt::Debug {
@@ -49,6 +51,8 @@ pub struct ApplySettings {
     pub call_timeout: Duration,
     /// How long the forge may hide our own writes from reads.
     pub visibility: Duration,
+    /// Actions of one phase that are under way at once.
+    pub concurrency: usize,
 }
 
 /// How one action ended.
@@ -197,7 +201,7 @@ impl Applier {
                 .map(|action| self.perform(action, proof, now, own).boxed())
                 .collect();
             let performed: Vec<_> = futures::stream::iter(performing)
-                .buffer_unordered(CONCURRENCY)
+                .buffer_unordered(self.settings.concurrency.max(1))
                 .collect()
                 .await;
             report.outcomes.extend(performed);
@@ -236,6 +240,7 @@ impl Applier {
 
 impl Performing<'_> {
     async fn run(&self) -> Outcome {
+        self.edge(Edge::BeforeIntent).await;
         let performed = match &self.action.kind {
             kind if kind.is_record() => self.record().await,
             ActionKind::ApplyEnvironment { .. }
@@ -246,6 +251,7 @@ impl Performing<'_> {
         };
         match performed {
             Ok(outcome) => {
+                self.edge(Edge::AfterDone).await;
                 let outcome_name = <&'static str>::from(&outcome);
                 tracing::info!(action.outcome = outcome_name, "{} performed", self.name());
                 outcome
@@ -288,7 +294,7 @@ impl Performing<'_> {
             let pause = backoff::pause(failures).max(error.retry_after().unwrap_or_default());
             self.now + chrono::Duration::from_std(pause).unwrap_or(chrono::Duration::minutes(5))
         };
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin().await?.named("failure");
         tx.failed(&EffectFailed {
             key: &self.action.key,
             run: self.action.run,
@@ -299,6 +305,12 @@ impl Performing<'_> {
         .await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// Tells who watches where this action stands.
+    async fn edge(&self, edge: Edge) {
+        let edges = self.applier.store.edges();
+        edges.at(&self.action.key.0, edge).await;
     }
 
     fn name(&self) -> &'static str {
@@ -328,6 +340,7 @@ impl Performing<'_> {
         })
         .await?;
         tx.commit().await?;
+        self.edge(Edge::AfterIntent).await;
         Ok(())
     }
 
@@ -349,6 +362,7 @@ impl Performing<'_> {
             event,
         })
         .await?;
+        self.edge(Edge::AfterCall).await;
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::{
         trigger::{Disposition, TriggerIdentity},
     },
     plan::{ActionKind, RunChange},
-    store::{Change, HolderTx, RunChanges, Transition},
+    store::{Change, Edge, HolderTx, RunChanges, Transition},
 };
 
 impl Performing<'_> {
@@ -18,6 +18,7 @@ impl Performing<'_> {
     pub(super) async fn record(&self) -> Result<Outcome, ActionError> {
         let mut tx = self.begin().await?;
         self.record_in(&mut tx).await?;
+        self.edge(Edge::AfterCall).await;
         tx.commit().await?;
         Ok(Outcome::Done)
     }

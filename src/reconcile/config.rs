@@ -120,7 +120,11 @@ impl ConfigPoller {
         let grant = proof
             .grant()
             .context("accept a config: the lease is lost")?;
-        let mut tx = self.store.begin_holder(&grant).await?;
+        let mut tx = self
+            .store
+            .begin_holder(&grant)
+            .await?
+            .named("config accepted");
         let value = serde_json::to_value(&desired)?;
         let revision = tx.accept_config(&desired.sha, &value).await?;
         tx.put_projects(&members(&desired)).await?;
@@ -150,7 +154,11 @@ impl ConfigPoller {
         let grant = proof
             .grant()
             .context("refuse a config: the lease is lost")?;
-        let mut tx = self.store.begin_holder(&grant).await?;
+        let mut tx = self
+            .store
+            .begin_holder(&grant)
+            .await?
+            .named("config refused");
         if tx.record_refused_config(sha.as_str(), &errors).await? {
             tracing::warn!(config.sha = %sha, config.errors = count, "config refused, the last good one stays in force");
             let payload = json!({ "errors": errors });

@@ -17,7 +17,7 @@ use crate::{
     apply::WriterProof,
     cluster::{Cluster, LeaseRecord, NotSent, WriteGate},
     domain::ids::Epoch,
-    store::{LeaseGrant, Store, StoreError},
+    store::{Edge, LeaseGrant, Store, StoreError},
     telemetry::metrics::Metrics,
 };
 
@@ -185,7 +185,8 @@ impl LeaseKeeper {
         self.metrics.store.set_lease(false, 0);
     }
 
-    async fn step(&self) -> Result<(), StoreError> {
+    /// Takes the lease where it is not held, else prolongs it.
+    pub async fn step(&self) -> Result<(), StoreError> {
         let held = self
             .state
             .with(|held| held.as_ref().map(|held| held.grant.clone()));
@@ -207,6 +208,8 @@ impl LeaseKeeper {
                         held.grant = grant;
                     }
                 });
+                let edges = self.store.edges();
+                edges.at("lease prolonged", Edge::AfterCommit).await;
                 self.copy(&record).await;
                 Ok(())
             }
@@ -257,6 +260,10 @@ impl LeaseKeeper {
         );
         self.metrics.store.set_lease(true, grant.epoch.0);
         let record = grant.clone();
+        self.store
+            .edges()
+            .at("lease taken", Edge::AfterCommit)
+            .await;
         self.state.set(Some(Held {
             grant,
             send_until: self.timing.send_until(asked_at),

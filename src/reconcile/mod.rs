@@ -21,6 +21,7 @@ pub mod lease;
 mod metrics;
 pub mod pass;
 mod request;
+mod step;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -41,9 +42,9 @@ use crate::{
     cluster::Cluster,
     desired::source::LocalWatch,
     domain::snapshot::StoreSnapshot,
-    observed::forge::{ForgeObserver, PollRequest, RepositoryOutcome, StoreMirror},
+    observed::forge::{ForgeObserver, PollRequest, StoreMirror},
     store::Store,
-    telemetry::metrics::{Load, Metrics, Source},
+    telemetry::metrics::{Metrics, Source},
 };
 
 /// Passes that follow each other without a pause at most: past this something plans in circles.
@@ -205,12 +206,7 @@ impl Reconciler {
                 () = tokio::time::sleep(quiet) => {}
             }
         }
-        if let Err(error) = self.parts.config.restore().await {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "the last accepted config cannot be read"
-            );
-        }
+        self.begin_term().await;
         tokio::join!(
             self.poll_config(stop),
             self.poll_forge(stop),
@@ -227,26 +223,7 @@ impl Reconciler {
                 .ok()
         });
         while !stop.is_cancelled() {
-            match self.parts.config.poll(&self.parts.lease).await {
-                Ok(changed) => {
-                    self.freshness.with(|fresh| {
-                        fresh.config = Some(std::time::Instant::now());
-                        fresh.config_error = None;
-                    });
-                    self.parts.metrics.observed.set_unknown(Source::Config, 0);
-                    if changed {
-                        self.parts.wake.notify_one();
-                        self.wake_forge.notify_one();
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "config repo is unknown");
-                    self.parts.metrics.desired.loaded(Load::Failed, 0);
-                    self.parts.metrics.observed.set_unknown(Source::Config, 1);
-                    self.freshness
-                        .with(|fresh| fresh.config_error = Some(format!("{error:#}")));
-                }
-            }
+            self.poll_config_once().await;
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(self.parts.poll) => {}
@@ -276,53 +253,6 @@ impl Reconciler {
         }
     }
 
-    async fn poll_forge_once(&self) -> bool {
-        let Some(desired) = self.parts.in_force.get() else {
-            return false;
-        };
-        let Some(grant) = self.parts.lease.grant() else {
-            return false;
-        };
-        let mirror = StoreMirror::new(self.parts.store.clone(), grant);
-        let request = request::poll_request(&desired, self.rows().as_deref());
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = request.clone();
-        let report = self.parts.observer.poll(&request, &mirror).await;
-        let unknown = report
-            .repositories
-            .iter()
-            .filter_map(|line| match &line.outcome {
-                RepositoryOutcome::Unknown { reason } => {
-                    Some(format!("{}: {reason}", line.binding.name))
-                }
-                _ => None,
-            });
-        let unknown: Vec<String> = unknown.chain(report.identity_unknown.clone()).collect();
-        for reason in &unknown {
-            tracing::warn!(reason, "forge is unknown in part");
-        }
-        let parts = i64::try_from(unknown.len()).unwrap_or(i64::MAX);
-        self.parts
-            .metrics
-            .observed
-            .set_unknown(Source::Forge, parts);
-        let whole = unknown.is_empty();
-        let all_unknown =
-            !report.repositories.is_empty() && unknown.len() >= report.repositories.len();
-        self.freshness.with(|fresh| {
-            if !all_unknown {
-                fresh.forge = Some(std::time::Instant::now());
-            }
-            fresh.forge_error = all_unknown.then(|| unknown.join("; "));
-        });
-        if let (true, Ok(now)) = (whole, self.parts.store.now().await) {
-            self.parts.passes.swept(now);
-        }
-        if report.moved() {
-            self.parts.wake.notify_one();
-        }
-        true
-    }
-
     /// Waits until a hinted read is due.
     async fn hint_due(&self) {
         let hints = self.parts.observer.hints();
@@ -338,31 +268,6 @@ impl Reconciler {
                 () = due => return,
                 () = hints.arrived() => {}
             }
-        }
-    }
-
-    /// Polls at once where the last pass waits for reads that no poll was asked for yet, so that
-    /// a chain of steps takes seconds and not periods.
-    fn ask_for_more(&self, rows: &StoreSnapshot) {
-        let Some(desired) = self.parts.in_force.get() else {
-            return;
-        };
-        let wanted = request::poll_request(&desired, Some(rows));
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let more = wanted
-            .actors
-            .iter()
-            .any(|actor| !asked.actors.contains(actor))
-            || wanted
-                .branches
-                .iter()
-                .any(|branch| !asked.branches.contains(branch))
-            || wanted
-                .hot
-                .iter()
-                .any(|subject| !asked.hot.contains(subject));
-        if more {
-            self.wake_forge.notify_one();
         }
     }
 
@@ -382,13 +287,6 @@ impl Reconciler {
         {
             self.parts.wake.notify_one();
         }
-    }
-
-    fn rows(&self) -> Option<Arc<StoreSnapshot>> {
-        self.rows
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 
     async fn pass_loop(&self, stop: &CancellationToken) {
@@ -415,18 +313,8 @@ impl Reconciler {
 
     async fn passes_until_empty(&self, stop: &CancellationToken) {
         for _ in 0..MAX_PASSES {
-            match self.parts.passes.pass().await {
-                Ok(passed) => {
-                    self.ask_for_more(&passed.rows);
-                    *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = Some(passed.rows);
-                    if !passed.progressed || stop.is_cancelled() {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(error = format!("{error:#}"), "pass failed");
-                    return;
-                }
+            if !self.pass_once().await || stop.is_cancelled() {
+                return;
             }
         }
         tracing::error!("{MAX_PASSES} passes in a row all found something to do");

@@ -29,8 +29,8 @@ use crate::{
     telemetry::metrics::{Metrics, PassResult},
 };
 
-/// Projects that are planned and applied at once.
-const CONCURRENCY: usize = 4;
+/// Projects that are planned and applied at once, where nothing else is said.
+pub const CONCURRENCY: usize = 4;
 
 /// The parts of a pass.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub struct PassParts {
     pub settings: PlanSettings,
     /// What is counted.
     pub metrics: Metrics,
+    /// Projects that are planned and applied at once.
+    pub concurrency: usize,
 }
 
 /// Makes passes.
@@ -113,7 +115,7 @@ impl Passes {
             .map(|desired| desired.sha.to_string());
         let span = tracing::info_span!("pass", config.sha = sha);
         let passed: Vec<anyhow::Result<Scoped>> = futures::stream::iter(scopes)
-            .buffer_unordered(CONCURRENCY)
+            .buffer_unordered(self.parts.concurrency.max(1))
             .collect()
             .instrument(span)
             .await;
@@ -236,7 +238,8 @@ impl Passes {
             .lease
             .grant()
             .context("store a report: the lease is lost")?;
-        let mut tx = self.parts.store.begin_holder(&grant).await?;
+        let tx = self.parts.store.begin_holder(&grant).await?;
+        let mut tx = tx.named("report");
         tx.put_report(project.as_ref(), &plan.report).await?;
         tx.commit().await?;
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
@@ -253,7 +256,8 @@ impl Passes {
         };
         let grant = self.parts.lease.grant();
         let grant = grant.context("note the applied revision: the lease is lost")?;
-        let mut tx = self.parts.store.begin_holder(&grant).await?;
+        let tx = self.parts.store.begin_holder(&grant).await?;
+        let mut tx = tx.named("revision applied");
         tx.mark_revision_applied(revision).await?;
         tx.commit().await?;
         *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = Some(revision);

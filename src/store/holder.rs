@@ -7,12 +7,15 @@
 
 use sqlx::{PgConnection, Postgres, Transaction};
 
-use super::{LeaseGrant, Store, StoreError};
+use super::{Edge, Edges, LeaseGrant, Store, StoreError};
 
 /// A transaction of the lease holder. Dropped without [`HolderTx::commit`] it changes nothing.
 #[derive(Debug)]
 pub struct HolderTx {
     tx: Transaction<'static, Postgres>,
+    edges: Edges,
+    /// Where the transaction is no part of an action: its name at its edges.
+    name: Option<&'static str>,
 }
 
 impl Store {
@@ -30,14 +33,32 @@ impl Store {
         .fetch_optional(&mut *tx)
         .await?
         .ok_or(StoreError::LeaseLost)?;
-        Ok(HolderTx { tx })
+        Ok(HolderTx {
+            tx,
+            edges: self.edges.clone(),
+            name: None,
+        })
     }
 }
 
 impl HolderTx {
+    /// Names a transaction that is no part of an action, for those who watch its edges.
+    #[must_use]
+    pub fn named(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
     /// Makes it so.
     pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.tx.commit().await?)
+        if let Some(name) = self.name {
+            self.edges.at(name, Edge::BeforeCommit).await;
+        }
+        self.tx.commit().await?;
+        if let Some(name) = self.name {
+            self.edges.at(name, Edge::AfterCommit).await;
+        }
+        Ok(())
     }
 
     /// Leaves everything as it was.

@@ -18,6 +18,7 @@ mod api;
 mod api_reads;
 mod attempts;
 mod config;
+mod edge;
 mod effects;
 mod enums;
 mod error;
@@ -48,6 +49,7 @@ use sqlx::{
 pub use api::{ApiStore, FactInserted, RunAccess};
 pub use api_reads::{Explanation, LogChunk, RunFilter};
 pub use config::{AcceptedConfig, RefusedConfig};
+pub use edge::{Edge, EdgeWatch, Edges};
 pub use effects::{EffectDone, EffectFailed, EffectIntent};
 pub use error::StoreError;
 pub use forge_discussions::CommentSeries;
@@ -116,6 +118,7 @@ fn millis(duration: Duration) -> String {
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    edges: Edges,
 }
 
 impl Store {
@@ -123,7 +126,20 @@ impl Store {
     pub async fn connect(settings: &StoreSettings) -> Result<Self, StoreError> {
         Ok(Self {
             pool: settings.pool().await?,
+            edges: Edges::default(),
         })
+    }
+
+    /// The same store with its edges, and those of what is applied through it, watched.
+    #[must_use]
+    pub fn watched(mut self, edges: Edges) -> Self {
+        self.edges = edges;
+        self
+    }
+
+    /// Who watches the edges.
+    pub fn edges(&self) -> &Edges {
+        &self.edges
     }
 
     /// The platform's time.

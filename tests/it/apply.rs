@@ -69,6 +69,7 @@ impl Stage {
             ApplySettings {
                 call_timeout: CALL,
                 visibility: VISIBILITY,
+                concurrency: codex_k8s::apply::CONCURRENCY,
             },
         );
         let number = scene.open("Greet politely");

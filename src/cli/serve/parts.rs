@@ -15,7 +15,7 @@ use crate::{
         ApiMetrics, ForgeGit, OpsContext, RunApi, RunApiParts, RunApiSettings, StaffContext,
         port::{Hint, WakeHandle},
     },
-    apply::{Applier, ApplySettings},
+    apply::{self, Applier, ApplySettings},
     cluster::{
         Cluster,
         kube::{Connection, KubeCluster, KubeOptions},
@@ -34,7 +34,7 @@ use crate::{
         Freshness, Reconciler, ReconcilerParts,
         config::{ConfigInForce, ConfigPoller},
         lease::{LeaseKeeper, LeaseState, LeaseTiming},
-        pass::{PassParts, Passes},
+        pass::{self, PassParts, Passes},
     },
     settings::{ConfigLocation, ConfigRef, ForgeCredential, PullPolicy, Settings},
     store::{ApiStore, Store, StoreSettings},
@@ -215,6 +215,7 @@ impl Built<'_> {
             ApplySettings {
                 call_timeout: timing.request_timeout,
                 visibility: timing.visibility,
+                concurrency: apply::CONCURRENCY,
             },
         );
         let passes = Passes::new(
@@ -226,6 +227,7 @@ impl Built<'_> {
                 installation: self.settings.installation.clone(),
                 settings: plan_settings(self.settings)?,
                 metrics: self.metrics.clone(),
+                concurrency: pass::CONCURRENCY,
             },
             self.in_force.clone(),
         );

@@ -61,7 +61,8 @@ impl MirrorStore for StoreMirror {
             .store
             .begin_holder(&self.grant)
             .await
-            .map_err(&failed)?;
+            .map_err(&failed)?
+            .named("mirror");
         let rows = write(&mut tx, &batch).await.map_err(&failed)?;
         tx.commit().await.map_err(&failed)?;
         Ok(rows)
@@ -77,7 +78,8 @@ impl MirrorStore for StoreMirror {
             .store
             .begin_holder(&self.grant)
             .await
-            .map_err(&failed)?;
+            .map_err(&failed)?
+            .named("mirror unknown");
         tx.mark_unknown(repository, reason).await.map_err(&failed)?;
         tx.commit().await.map_err(&failed)
     }

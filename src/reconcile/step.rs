@@ -1,0 +1,153 @@
+//! One step at a time: what the loop repeats, each on its own. The loop is made of
+//! these; a driver that decides their order itself uses them directly.
+
+use std::sync::{Arc, PoisonError};
+
+use super::{Reconciler, request};
+use crate::{
+    apply::WriterProof,
+    domain::snapshot::StoreSnapshot,
+    observed::forge::{RepositoryOutcome, StoreMirror},
+    store::StoreError,
+    telemetry::metrics::{Load, Source},
+};
+
+impl Reconciler {
+    /// Takes the lease where it is not held, else prolongs it.
+    pub async fn keep_lease_once(&self) -> Result<(), StoreError> {
+        let kept = self.parts.keeper.step().await;
+        if self.parts.lease.grant().is_none() {
+            self.parts.passes.forget();
+        }
+        kept
+    }
+
+    /// Begins a term of the lease: the last accepted config is in force again.
+    pub async fn begin_term(&self) {
+        if let Err(error) = self.parts.config.restore().await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "the last accepted config cannot be read"
+            );
+        }
+    }
+
+    /// Polls the config repo once.
+    pub async fn poll_config_once(&self) {
+        match self.parts.config.poll(&self.parts.lease).await {
+            Ok(changed) => {
+                self.freshness.with(|fresh| {
+                    fresh.config = Some(std::time::Instant::now());
+                    fresh.config_error = None;
+                });
+                self.parts.metrics.observed.set_unknown(Source::Config, 0);
+                if changed {
+                    self.parts.wake.notify_one();
+                    self.wake_forge.notify_one();
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "config repo is unknown");
+                self.parts.metrics.desired.loaded(Load::Failed, 0);
+                self.parts.metrics.observed.set_unknown(Source::Config, 1);
+                self.freshness
+                    .with(|fresh| fresh.config_error = Some(format!("{error:#}")));
+            }
+        }
+    }
+
+    /// Polls the forge once; says whether there was a config to poll for.
+    pub async fn poll_forge_once(&self) -> bool {
+        let Some(desired) = self.parts.in_force.get() else {
+            return false;
+        };
+        let Some(grant) = self.parts.lease.grant() else {
+            return false;
+        };
+        let mirror = StoreMirror::new(self.parts.store.clone(), grant);
+        let request = request::poll_request(&desired, self.rows().as_deref());
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = request.clone();
+        let report = self.parts.observer.poll(&request, &mirror).await;
+        let unknown = report
+            .repositories
+            .iter()
+            .filter_map(|line| match &line.outcome {
+                RepositoryOutcome::Unknown { reason } => {
+                    Some(format!("{}: {reason}", line.binding.name))
+                }
+                _ => None,
+            });
+        let unknown: Vec<String> = unknown.chain(report.identity_unknown.clone()).collect();
+        for reason in &unknown {
+            tracing::warn!(reason, "forge is unknown in part");
+        }
+        let parts = i64::try_from(unknown.len()).unwrap_or(i64::MAX);
+        self.parts
+            .metrics
+            .observed
+            .set_unknown(Source::Forge, parts);
+        let whole = unknown.is_empty();
+        let all_unknown =
+            !report.repositories.is_empty() && unknown.len() >= report.repositories.len();
+        self.freshness.with(|fresh| {
+            if !all_unknown {
+                fresh.forge = Some(std::time::Instant::now());
+            }
+            fresh.forge_error = all_unknown.then(|| unknown.join("; "));
+        });
+        if let (true, Ok(now)) = (whole, self.parts.store.now().await) {
+            self.parts.passes.swept(now);
+        }
+        if report.moved() {
+            self.parts.wake.notify_one();
+        }
+        true
+    }
+
+    /// Makes one pass; says whether it came to anything, so that another may find more to do.
+    pub async fn pass_once(&self) -> bool {
+        match self.parts.passes.pass().await {
+            Ok(passed) => {
+                self.ask_for_more(&passed.rows);
+                *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = Some(passed.rows);
+                passed.progressed
+            }
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "pass failed");
+                false
+            }
+        }
+    }
+
+    /// Polls at once where the last pass waits for reads that no poll was asked for yet, so that
+    /// a chain of steps takes seconds and not periods.
+    fn ask_for_more(&self, rows: &StoreSnapshot) {
+        let Some(desired) = self.parts.in_force.get() else {
+            return;
+        };
+        let wanted = request::poll_request(&desired, Some(rows));
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = wanted
+            .actors
+            .iter()
+            .any(|actor| !asked.actors.contains(actor))
+            || wanted
+                .branches
+                .iter()
+                .any(|branch| !asked.branches.contains(branch))
+            || wanted
+                .hot
+                .iter()
+                .any(|subject| !asked.hot.contains(subject));
+        if more {
+            self.wake_forge.notify_one();
+        }
+    }
+
+    pub(super) fn rows(&self) -> Option<Arc<StoreSnapshot>> {
+        self.rows
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
