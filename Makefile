@@ -5,10 +5,10 @@ SHELL := /bin/sh
 
 # A build needs no database: the query metadata is committed in .sqlx.
 export SQLX_OFFLINE := true
-# What is given to `make sandbox`, such as ARGS=--once.
+# What is given to `make sandbox` and `make faults`, such as ARGS=--once.
 ARGS ?=
 
-.PHONY: help setup sandbox test check generate planted cluster-up cluster-down bench docs
+.PHONY: help setup sandbox test check generate faults planted cluster-up cluster-down bench docs
 
 help: ## Show this menu.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ check: setup ## Format, lints, documentation, dependencies, query metadata, gene
 
 generate: ## Write the generated pages under docs/reference anew.
 	UPDATE_DOCS=1 cargo test --quiet --test it docs
+
+faults: setup ## Crash at every edge, and play seeds (ARGS="--seeds N --start S"); takes long.
+	@tests/faults/run $(ARGS)
 
 planted: setup ## Break each invariant on purpose and see its test fail.
 	@tests/planted/run

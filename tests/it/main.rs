@@ -16,3 +16,4 @@ mod sandbox;
 mod store;
 mod support;
 mod tidy;
+mod world;

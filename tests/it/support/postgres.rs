@@ -136,6 +136,14 @@ impl TestDatabase {
         SERVER.get_or_init(Server::start).await.api.clone()
     }
 
+    /// Drops it, with whoever is connected to it.
+    pub(crate) async fn remove(self) {
+        let server = SERVER.get_or_init(Server::start).await;
+        let url: url::Url = self.url.expose_secret().parse().unwrap();
+        let name = url.path().trim_start_matches('/');
+        admin::drop_database(&server.admin(), name).await.unwrap();
+    }
+
     /// Lets the platform's clock run ahead by this much.
     pub(crate) async fn shift_clock(&self, ahead: Duration) {
         admin::set_clock_offset(&self.url, ahead).await.unwrap();

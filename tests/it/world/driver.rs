@@ -1,0 +1,285 @@
+//! The driver: one world, its steps, and what is written down of them.
+
+use std::{collections::BTreeMap, fmt::Write as _, io::Write as _, sync::Arc, time::Duration};
+
+use codex_k8s::{apply::WriterProof, domain::run::Run, sandbox::github::Lag, store::RunFilter};
+
+use super::{
+    chance::Chance,
+    crash::{CrashAt, Points},
+    end::EndState,
+    invariants,
+    outside::Outside,
+    platform::{Platform, TIMING},
+    pods::Work,
+    scenario::{Do, Scenario, When},
+    seeds::Injected,
+};
+
+/// How a world is set up.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) scenario: Scenario,
+    /// Draws the forge's lag, and the steps where they are by chance.
+    pub(crate) seed: u64,
+    pub(crate) lag: Lag,
+    /// Steps by chance before the world goes on in its fixed order.
+    pub(crate) by_chance: usize,
+    /// Whether faults are drawn among them.
+    pub(crate) faults: bool,
+    pub(crate) crashes: Vec<CrashAt>,
+}
+
+impl Setup {
+    /// The undisturbed run of a scenario.
+    pub(crate) fn undisturbed(scenario: Scenario) -> Self {
+        Self {
+            scenario,
+            seed: 1,
+            lag: Lag::default(),
+            by_chance: 0,
+            faults: false,
+            crashes: Vec::new(),
+        }
+    }
+}
+
+/// A world under way.
+pub(crate) struct World {
+    pub(crate) outside: Outside,
+    pub(crate) platform: Option<Platform>,
+    pub(crate) points: Arc<Points>,
+    pub(crate) chance: Chance,
+    pub(crate) setup: Setup,
+    pub(crate) history: Vec<String>,
+    pub(crate) processes: usize,
+    files: BTreeMap<String, String>,
+    agents: BTreeMap<u64, Work>,
+    /// The next line of the people's script.
+    pub(crate) next: usize,
+    /// Whether nothing moved for so long that people may go on.
+    pub(crate) quiet: bool,
+    pub(crate) injected: Injected,
+    pub(crate) config_is_broken: bool,
+}
+
+impl World {
+    /// A world with its first process.
+    pub(crate) async fn start(setup: Setup) -> Self {
+        let files = setup.scenario.files();
+        let outside = Outside::start(setup.seed, setup.lag, &files).await;
+        let points = Arc::new(Points::default());
+        for crash in &setup.crashes {
+            points.crash_at(crash.clone());
+        }
+        let mut world = Self {
+            outside,
+            platform: None,
+            points,
+            chance: Chance::new(setup.seed),
+            setup,
+            history: Vec::new(),
+            processes: 0,
+            files,
+            agents: BTreeMap::new(),
+            next: 0,
+            quiet: false,
+            injected: Injected::new(),
+            config_is_broken: false,
+        };
+        world.start_process().await;
+        world
+    }
+
+    pub(crate) fn note(&mut self, line: impl Into<String>) {
+        let ahead = self.outside.ahead().as_secs();
+        self.history.push(format!("+{ahead}s {}", line.into()));
+    }
+
+    /// A new process takes over; a former one's lease runs out before.
+    pub(crate) async fn start_process(&mut self) {
+        loop {
+            if self.processes > 0 {
+                let over = TIMING.lease + TIMING.margin + Duration::from_secs(1);
+                self.outside.advance(over).await;
+            }
+            self.processes += 1;
+            self.note(format!("process {} starts", self.processes));
+            let platform =
+                Platform::start(&self.outside, self.processes, self.points.clone()).await;
+            platform.sees_the_cluster(&self.outside).await;
+            let began = tokio::select! {
+                () = async {
+                    platform.reconciler.keep_lease_once().await.unwrap();
+                    platform.reconciler.begin_term().await;
+                } => true,
+                () = self.points.crashed() => false,
+            };
+            if began {
+                assert!(platform.lease.grant().is_some(), "the lease is taken");
+                self.platform = Some(platform);
+                return;
+            }
+            self.note_crash();
+        }
+    }
+
+    pub(crate) fn note_crash(&mut self) {
+        let point = self.points.crashes().pop().expect("it crashed somewhere");
+        self.note(format!("CRASH at {point}"));
+    }
+
+    /// What an agent does with an attempt.
+    pub(crate) fn work(&self, issue: u64, attempt: i32) -> Work {
+        let told = self.agents.get(&issue).copied();
+        let mut scripted = self.setup.scenario.agents.iter();
+        let scripted = scripted.find(|(on, nth, _)| (*on, *nth) == (issue, attempt));
+        told.or(scripted.map(|(.., work)| *work))
+            .unwrap_or(Work::Deliver)
+    }
+
+    /// All runs, oldest first.
+    pub(crate) async fn runs(&self) -> Vec<Run> {
+        let all = RunFilter::default();
+        let mut runs = self.outside.api.list_runs(&all, 100).await.unwrap();
+        runs.sort_by_key(|run| run.created_at);
+        runs
+    }
+
+    async fn newest(&self, number: u64) -> Option<Run> {
+        let mut runs = self.runs().await;
+        runs.retain(|run| run.number.0.cast_unsigned() == number);
+        runs.pop()
+    }
+
+    /// Whether the time for the next line of the script has come.
+    pub(crate) async fn people_are_due(&self) -> bool {
+        let Some((when, _)) = self.setup.scenario.people.get(self.next) else {
+            return false;
+        };
+        match when {
+            When::Bound => {
+                self.count("select count(*) from repositories where complete")
+                    .await
+                    == 2
+            }
+            When::Run(number, state) => {
+                let run = self.newest(*number).await;
+                run.is_some_and(|run| run.state == *state)
+            }
+            When::Over(number) => self.is_over(*number).await,
+            When::Quiet => self.quiet,
+        }
+    }
+
+    async fn is_over(&self, number: u64) -> bool {
+        let Some(run) = self.newest(number).await else {
+            return false;
+        };
+        let kept = format!(
+            "select count(*) from environments where run_id = '{}' and state <> 'gone'",
+            run.id
+        );
+        run.finalized_at.is_some() && self.count(&kept).await == 0
+    }
+
+    pub(crate) async fn count(&self, query: &str) -> i64 {
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query.to_owned()))
+            .fetch_one(&self.outside.db)
+            .await
+            .unwrap()
+    }
+
+    /// People do the next line of their script.
+    pub(crate) async fn people_act(&mut self) {
+        let (_, what) = self.setup.scenario.people[self.next].clone();
+        self.next += 1;
+        self.quiet = false;
+        self.note(format!("people: {what:?}"));
+        what.at(&self.outside, &mut self.files);
+        if matches!(what, Do::Config(_)) {
+            self.config_is_broken = false;
+        }
+        match what {
+            Do::Agents(issue, work) => drop(self.agents.insert(issue, work)),
+            Do::KillPods(number) => self.kill_pods(number).await,
+            Do::Wait(time) => self.advance(time).await,
+            _ => {}
+        }
+    }
+
+    async fn kill_pods(&mut self, number: u64) {
+        let Some(run) = self.newest(number).await else {
+            return;
+        };
+        let namespace = run.frozen.map(|frozen| frozen.namespace);
+        for uid in self.outside.pods.uids() {
+            let place = self.outside.pods.place(&uid);
+            if let Some((of, pod)) = place.filter(|(of, _)| Some(of) == namespace.as_ref()) {
+                self.outside.kubernetes.kill_pod(&of, &pod);
+            }
+        }
+    }
+
+    /// Whether the script is through.
+    pub(crate) fn script_is_through(&self) -> bool {
+        self.next >= self.setup.scenario.people.len()
+    }
+
+    /// Plays the scenario to its end; what is there then.
+    pub(crate) async fn play(&mut self) -> Result<EndState, String> {
+        for _ in 0..self.setup.by_chance {
+            self.step_by_chance().await;
+            invariants::check(self).await?;
+        }
+        self.mend();
+        self.play_on().await?;
+        let end = EndState::of(self).await;
+        end.check(&self.setup.scenario)?;
+        Ok(end)
+    }
+
+    /// The failure with all that is known of the way to it.
+    pub(crate) async fn story(&self, failure: &str) -> String {
+        let mut text = format!("{}: {failure}\nsteps:\n", self.setup.scenario.name);
+        for line in &self.history {
+            let _ = writeln!(text, "  {line}");
+        }
+        let reads = &self.outside.api;
+        text.push_str("events:\n");
+        for event in reads.events_since(0, 10_000).await.unwrap_or_default() {
+            let on = event.event.subject.map(|subject| subject.number.0);
+            let (at, kind, payload) = (event.created_at, event.event.kind, event.event.payload);
+            let _ = writeln!(text, "  {} {on:?} {kind} {payload}", at.format("%H:%M:%S"));
+        }
+        text.push_str("report:\n");
+        for line in reads.report_lines(None).await.unwrap_or_default() {
+            let _ = writeln!(text, "  {} {}: {}", line.candidate, line.state, line.reason);
+        }
+        let rows: Vec<(String, i32, Option<String>, bool)> = sqlx::query_as(
+            "select key, attempts, last_error, done_at is not null from effects
+             where done_at is null or attempts > 0 order by key",
+        )
+        .fetch_all(&self.outside.db)
+        .await
+        .unwrap_or_default();
+        let _ = writeln!(text, "effects not done or failing: {rows:#?}");
+        text
+    }
+
+    /// Ends what injected faults left behind.
+    fn mend(&mut self) {
+        if self.config_is_broken {
+            self.config_is_broken = false;
+            let texts = self.files.iter();
+            let texts = texts.map(|(path, text)| (path.as_str(), text.as_str()));
+            self.outside.config.commit("Mend it", texts).unwrap();
+        }
+        self.outside.github.set_lag(self.setup.lag);
+    }
+}
+
+/// A line for whoever reads the test's output.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,171 @@
+//! Crash at every edge: wherever the platform dies, a new process and quiet
+//! passes reach the end of the undisturbed run.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use futures::StreamExt;
+
+use super::{
+    crash::{CrashAt, Point},
+    driver::{Setup, World, note},
+    end::EndState,
+    scenario::Scenario,
+    scenarios,
+};
+
+/// Worlds that are played side by side.
+const WORKERS: usize = 2;
+
+/// How a scenario went without disturbance.
+pub(crate) struct Undisturbed {
+    pub(crate) end: EndState,
+    /// The points that came by, with how often each did.
+    pub(crate) points: Vec<(Point, usize)>,
+    /// How many edges came by.
+    pub(crate) edges: usize,
+}
+
+/// Plays a world to its end and removes it; the failure comes with its story.
+pub(crate) async fn play(setup: Setup) -> (Result<EndState, String>, World) {
+    let mut world = World::start(setup).await;
+    let end = match world.play().await {
+        Ok(end) => Ok(end),
+        Err(failure) => Err(world.story(&failure).await),
+    };
+    (end, world)
+}
+
+/// Plays something on a thread of its own; a panic is a failure like others.
+pub(crate) async fn alone<T, F>(play: impl FnOnce() -> F + Send + 'static) -> Result<T, String>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, String>>,
+{
+    let runtime = tokio::runtime::Handle::current();
+    let ended = tokio::task::spawn_blocking(move || runtime.block_on(play())).await;
+    ended.unwrap_or_else(|panic| Err(format!("it panicked: {panic}")))
+}
+
+/// Plays a scenario without any disturbance.
+pub(crate) async fn undisturbed(scenario: Scenario) -> Result<Undisturbed, String> {
+    let (end, world) = play(Setup::undisturbed(scenario)).await;
+    let (points, edges) = (world.points.found(), world.points.total());
+    world.outside.end().await;
+    Ok(Undisturbed {
+        end: end?,
+        points,
+        edges,
+    })
+}
+
+/// Plays a scenario with one crash; an error where it does not end as undisturbed.
+async fn crashed(
+    scenario: Scenario,
+    at: CrashAt,
+    undisturbed: Arc<Undisturbed>,
+) -> Result<(), String> {
+    let setup = Setup {
+        crashes: vec![at.clone()],
+        ..Setup::undisturbed(scenario)
+    };
+    let (end, world) = play(setup).await;
+    let crashes = world.points.crashes().len();
+    let same = match end {
+        Ok(_) if crashes == 0 => Err(format!("{at:?} did not come by")),
+        Ok(end) => end.same_as(&undisturbed.end),
+        Err(failure) => Err(failure),
+    };
+    let result = match same {
+        Ok(()) => Ok(()),
+        Err(failure) => Err(format!("{at:?}\n{}", world.story(&failure).await)),
+    };
+    world.outside.end().await;
+    result
+}
+
+/// Crashes a scenario at the chosen ones of its points, one world for each. Returns how many
+/// there are and how many of them were crashed at.
+async fn crash_at(
+    scenario: Scenario,
+    chosen: impl Fn(usize) -> bool,
+) -> Result<(usize, usize), String> {
+    let reference = Arc::new(undisturbed(scenario.clone()).await?);
+    let mut crashes = Vec::new();
+    let points = reference.points.iter().enumerate();
+    for (_, (point, times)) in points.filter(|(index, _)| chosen(*index)) {
+        crashes.push(CrashAt::Point(point.clone(), 1));
+        // What comes by often is crashed at once more, somewhere later.
+        if *times > 1 {
+            crashes.push(CrashAt::Point(point.clone(), 1 + times / 2));
+        }
+    }
+    let count = crashes.len();
+    let worlds = crashes.into_iter().map(|at| {
+        let (scenario, reference) = (scenario.clone(), reference.clone());
+        alone(move || crashed(scenario, at, reference))
+    });
+    let ended: Vec<_> = futures::stream::iter(worlds)
+        .buffer_unordered(WORKERS)
+        .collect()
+        .await;
+    let failures: Vec<String> = ended.into_iter().filter_map(Result::err).collect();
+    if failures.is_empty() {
+        return Ok((reference.points.len(), count));
+    }
+    let mut text = format!("{} of {count} crashes end otherwise", failures.len());
+    for failure in failures {
+        let _ = write!(text, "\n\n{failure}");
+    }
+    Err(text)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_scenario_ends_as_it_says() {
+    let scenarios = scenarios::all().into_iter();
+    let scenarios = scenarios.map(|scenario| alone(move || undisturbed(scenario)));
+    let ended: Vec<_> = futures::stream::iter(scenarios)
+        .buffer_unordered(WORKERS)
+        .collect()
+        .await;
+    let failures: Vec<String> = ended.into_iter().filter_map(Result::err).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+/// A few edges of the plain run, far from each other; all of them are crashed at by `make faults`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crashed_at_some_edges_a_plain_run_ends_as_undisturbed() {
+    let (found, crashed) = crash_at(scenarios::plain(), |index| index % 16 == 3)
+        .await
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    note(&format!("{found} points, {crashed} crashes"));
+    assert!(
+        found >= 60 && crashed >= 4,
+        "{found} points, {crashed} crashes"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: make faults runs it"]
+async fn crashed_at_every_edge_every_scenario_ends_as_undisturbed() {
+    let wanted = std::env::var("FAULTS_SCENARIOS").unwrap_or_default();
+    let wanted: Vec<&str> = wanted.split(',').filter(|name| !name.is_empty()).collect();
+    let mut failures = Vec::new();
+    for scenario in scenarios::all() {
+        let name = scenario.name;
+        if !(wanted.is_empty() || wanted.contains(&name)) {
+            continue;
+        }
+        match crash_at(scenario, |_| true).await {
+            Ok((found, crashed)) => {
+                note(&format!(
+                    "{name}: {found} points, all crashed at, {crashed} crashes"
+                ));
+            }
+            Err(failure) => {
+                note(&format!("{name}: FAILED"));
+                failures.push(format!("{name}: {failure}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}

@@ -1,0 +1,113 @@
+//! Faults as data: what can be injected between two steps, and what class of
+//! fault it stands for. A further fault is a further line of [`FAULTS`].
+
+use codex_k8s::sandbox::{github::Lag, seed::REPOSITORY};
+use futures::future::BoxFuture;
+
+use super::driver::World;
+
+/// Classes of faults, as the literature on controllers sorts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::Display, strum::EnumIter)]
+#[strum(serialize_all = "lowercase")]
+pub(crate) enum Class {
+    /// Reads show the world as it was.
+    #[strum(serialize = "stale state")]
+    Stale,
+    /// The process ends between two writes.
+    #[strum(serialize = "intermediate state")]
+    Intermediate,
+    /// Something comes and goes between two reads.
+    #[strum(serialize = "unobserved state")]
+    Unobserved,
+    /// People race the platform.
+    People,
+    /// Config that cannot be used.
+    #[strum(serialize = "bad input")]
+    BadInput,
+    /// More than one process.
+    Replica,
+    /// A database from earlier.
+    Restore,
+    /// Servers and connections fail.
+    Infrastructure,
+}
+
+/// A fault that can be injected between two steps.
+pub(crate) struct Fault {
+    pub(crate) name: &'static str,
+    pub(crate) class: Class,
+    /// How likely it is drawn beside the others.
+    pub(crate) weight: usize,
+    pub(crate) inject: for<'w> fn(&'w mut World) -> BoxFuture<'w, ()>,
+}
+
+/// All faults. What they leave behind is put right by [`World::mend`].
+pub(crate) const FAULTS: &[Fault] = &[
+    Fault {
+        name: "the forge lags",
+        class: Class::Stale,
+        weight: 3,
+        inject: lag,
+    },
+    Fault {
+        name: "all watches break and begin anew",
+        class: Class::Infrastructure,
+        weight: 2,
+        inject: break_watches,
+    },
+    Fault {
+        name: "the process is killed between two steps",
+        class: Class::Intermediate,
+        weight: 2,
+        inject: kill,
+    },
+    Fault {
+        name: "a broken config is committed",
+        class: Class::BadInput,
+        weight: 2,
+        inject: break_config,
+    },
+    Fault {
+        name: "a label is put on and taken off between two polls",
+        class: Class::Unobserved,
+        weight: 1,
+        inject: flicker,
+    },
+];
+
+/// What was injected without a wait.
+fn at_once() -> BoxFuture<'static, ()> {
+    Box::pin(std::future::ready(()))
+}
+
+/// From now on what is written shows up to a minute later.
+fn lag(world: &mut World) -> BoxFuture<'_, ()> {
+    let most = u32::try_from(world.chance.below(55_000)).expect("it is small");
+    world.outside.github.set_lag(Lag::up_to_ms(most));
+    at_once()
+}
+
+fn break_watches(world: &mut World) -> BoxFuture<'_, ()> {
+    world.outside.kubernetes.compact();
+    world.outside.kubernetes.break_watches();
+    at_once()
+}
+
+fn kill(world: &mut World) -> BoxFuture<'_, ()> {
+    Box::pin(world.replace_process())
+}
+
+fn break_config(world: &mut World) -> BoxFuture<'_, ()> {
+    world.outside.config.break_it().unwrap();
+    world.config_is_broken = true;
+    at_once()
+}
+
+/// A label that starts nothing comes and goes on an issue that nothing happens to.
+fn flicker(world: &mut World) -> BoxFuture<'_, ()> {
+    let forge = &world.outside.github;
+    forge.add_label(REPOSITORY, 3, "grace", "run:next").unwrap();
+    let off = forge.remove_label(REPOSITORY, 3, "grace", "run:next");
+    off.unwrap();
+    at_once()
+}

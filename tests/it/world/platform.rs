@@ -1,0 +1,242 @@
+//! One process of the platform, put together from the real parts. Dropping it is
+//! a crash: nothing is given back, nothing finished.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use codex_k8s::{
+    apply::{Applier, ApplySettings},
+    cluster::{
+        Cluster, ClusterCache, ObjectKind,
+        kube::{Connection, KubeCluster, KubeOptions},
+        snapshot::ClusterSnapshot,
+    },
+    desired::source::{ConfigSource, Location, SourceSettings},
+    domain::ids::InstallationId,
+    observed::forge::{ForgeObserver, PollSettings},
+    plan::PlanSettings,
+    reconcile::{
+        Reconciler, ReconcilerParts,
+        config::{ConfigInForce, ConfigPoller},
+        lease::{LeaseKeeper, LeaseState, LeaseTiming},
+        pass::{PassParts, Passes},
+    },
+    settings::{Profile, Timing},
+    store::{EdgeWatch, Edges, Store},
+    telemetry::metrics::Metrics,
+};
+use serde_json::Value;
+
+use super::outside::{INSTALLATION, Outside, PLATFORM_NAMESPACE, name};
+
+/// How long watches may take to show what is there.
+const WATCH_PATIENCE: Duration = Duration::from_secs(30);
+/// Production's times: only the clock is a test's.
+pub(crate) const TIMING: Timing = Timing::of(Profile::Production);
+
+/// A process of the platform.
+pub(crate) struct Platform {
+    pub(crate) reconciler: Reconciler,
+    pub(crate) lease: LeaseState,
+    cluster: Arc<dyn Cluster>,
+}
+
+impl Platform {
+    /// Starts a process whose edges are watched.
+    pub(crate) async fn start(outside: &Outside, number: usize, watch: Arc<dyn EdgeWatch>) -> Self {
+        let store = Store::connect(&outside.database.settings()).await.unwrap();
+        let store = store.watched(Edges::watched_by(watch));
+        let lease = LeaseState::default();
+        let cluster = cluster(outside, &lease).await;
+        let reconciler = reconciler(outside, number, &store, &lease, &cluster);
+        Self {
+            reconciler,
+            lease,
+            cluster,
+        }
+    }
+
+    /// Waits until the watches have shown all that is in the cluster.
+    pub(crate) async fn sees_the_cluster(&self, outside: &Outside) {
+        let began = Instant::now();
+        let mut changes = self.cluster.watch();
+        loop {
+            changes.mark_unchanged();
+            let missing = match self.cluster.snapshot() {
+                ClusterCache::Known { snapshot, .. } => {
+                    let (seen, there) = (seen(&snapshot), there(outside));
+                    if seen == there {
+                        return;
+                    }
+                    format!("{:?}", seen.symmetric_difference(&there))
+                }
+                ClusterCache::Unknown { reason } => reason,
+            };
+            assert!(
+                began.elapsed() < WATCH_PATIENCE,
+                "the watches do not show what is there: {missing}"
+            );
+            let _ = tokio::time::timeout(Duration::from_millis(20), changes.changed()).await;
+        }
+    }
+}
+
+type Version = (String, String, String, String);
+
+fn seen(snapshot: &ClusterSnapshot) -> BTreeSet<Version> {
+    let namespaces = snapshot.namespaces.iter().map(|row| {
+        let (name, version) = (row.name.clone(), row.resource_version.clone());
+        ("namespaces".to_owned(), String::new(), name, version)
+    });
+    let of = |kind: &str, namespace: &String, name: &String, version: &String| {
+        (
+            kind.to_owned(),
+            namespace.clone(),
+            name.clone(),
+            version.clone(),
+        )
+    };
+    let jobs = snapshot.jobs.iter();
+    let jobs = jobs.map(|row| of("jobs", &row.namespace, &row.name, &row.resource_version));
+    let pods = snapshot.pods.iter();
+    let pods = pods.map(|row| of("pods", &row.namespace, &row.name, &row.resource_version));
+    let objects = snapshot.objects.iter();
+    let objects = objects.map(|row| {
+        let kind = row.kind.plural();
+        of(kind, &row.namespace, &row.name, &row.resource_version)
+    });
+    namespaces.chain(jobs).chain(pods).chain(objects).collect()
+}
+
+fn there(outside: &Outside) -> BTreeSet<Version> {
+    let kinds = ["namespaces", "jobs", "pods"].into_iter();
+    let kinds = kinds.chain(ObjectKind::METADATA_ONLY.map(ObjectKind::plural));
+    let version = |kind: &str, object: &Value| {
+        let of = |field: &str| {
+            let value = object["metadata"][field].as_str();
+            value.unwrap_or_default().to_owned()
+        };
+        (
+            kind.to_owned(),
+            of("namespace"),
+            name(object).to_owned(),
+            of("resourceVersion"),
+        )
+    };
+    let all = kinds.flat_map(|kind| {
+        let objects = outside.kubernetes.objects(kind);
+        objects
+            .into_iter()
+            .filter(ours)
+            .map(move |object| version(kind, &object))
+    });
+    all.collect()
+}
+
+/// Whether an object carries our installation's label.
+pub(crate) fn ours(object: &Value) -> bool {
+    object["metadata"]["labels"]["codex-k8s.dev/installation"] == INSTALLATION
+}
+
+async fn cluster(outside: &Outside, lease: &LeaseState) -> Arc<dyn Cluster> {
+    let connection = Connection::Url {
+        url: outside.kubernetes.url(),
+        token: outside.kubernetes.token().to_owned().into(),
+    };
+    let options = KubeOptions::new(INSTALLATION, PLATFORM_NAMESPACE);
+    let cluster = KubeCluster::connect(&connection, options, Arc::new(lease.clone())).await;
+    Arc::new(cluster.unwrap())
+}
+
+fn reconciler(
+    outside: &Outside,
+    number: usize,
+    store: &Store,
+    lease: &LeaseState,
+    cluster: &Arc<dyn Cluster>,
+) -> Reconciler {
+    let installation = INSTALLATION.parse::<InstallationId>().unwrap();
+    let metrics = Metrics::new().unwrap();
+    let in_force = ConfigInForce::default();
+    let forge = Arc::new(outside.forge(true, lease));
+    let polling = PollSettings {
+        visibility: TIMING.visibility,
+        sweep_every: TIMING.sweep,
+        concurrency: 1,
+        ..PollSettings::default()
+    };
+    let applier = Applier::new(
+        store.clone(),
+        forge.clone(),
+        cluster.clone(),
+        outside.keys.clone(),
+        ApplySettings {
+            call_timeout: TIMING.request_timeout,
+            visibility: TIMING.visibility,
+            concurrency: 1,
+        },
+    );
+    let passes = PassParts {
+        store: store.clone(),
+        cluster: cluster.clone(),
+        applier,
+        lease: lease.clone(),
+        installation: installation.clone(),
+        settings: plan_settings(outside),
+        metrics: metrics.clone(),
+        concurrency: 1,
+    };
+    let keeper = LeaseKeeper::new(
+        store.clone(),
+        cluster.clone(),
+        format!("process-{number}"),
+        LeaseTiming {
+            lease: TIMING.lease,
+            margin: TIMING.margin,
+        },
+        lease.clone(),
+        metrics.clone(),
+    );
+    Reconciler::new(ReconcilerParts {
+        store: store.clone(),
+        cluster: cluster.clone(),
+        observer: Arc::new(ForgeObserver::new(forge, installation, polling)),
+        config: config_poller(outside, store, &in_force, &metrics),
+        in_force: in_force.clone(),
+        keeper,
+        lease: lease.clone(),
+        passes: Passes::new(passes, in_force),
+        poll: TIMING.poll,
+        metrics,
+        wake: Arc::default(),
+        watch_local: None,
+    })
+}
+
+fn config_poller(
+    outside: &Outside,
+    store: &Store,
+    in_force: &ConfigInForce,
+    metrics: &Metrics,
+) -> ConfigPoller {
+    let location = Location::Local(outside.config.path().to_owned());
+    let cache = outside.folder.path().join("config-cache");
+    let source = SourceSettings::new(location, "main".parse().unwrap(), cache);
+    let source = Arc::new(ConfigSource::new(source));
+    ConfigPoller::new(source, store.clone(), in_force.clone(), metrics.clone())
+}
+
+fn plan_settings(outside: &Outside) -> PlanSettings {
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap();
+    PlanSettings {
+        visibility_seconds: seconds(TIMING.visibility),
+        run_url: outside.run_url.clone(),
+        token_key_version: 1,
+        attempt_backoff_seconds: seconds(TIMING.poll) / 3,
+        orphan_grace_seconds: seconds(TIMING.orphan_grace),
+        ..PlanSettings::default()
+    }
+}

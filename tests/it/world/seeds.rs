@@ -1,0 +1,164 @@
+//! Seeds: a scenario, an order of steps, crashes and faults, all drawn; the end is
+//! that of the undisturbed run.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex},
+};
+
+use futures::StreamExt;
+use strum::IntoEnumIterator;
+use tokio::sync::OnceCell;
+
+use super::{
+    chance::Chance,
+    crash::CrashAt,
+    driver::{Setup, note},
+    edges::{Undisturbed, alone, play, undisturbed},
+    faults::Class,
+    scenario::Scenario,
+    scenarios,
+};
+use codex_k8s::sandbox::github::Lag;
+
+/// How many faults were injected, by class.
+pub(crate) type Injected = BTreeMap<Class, usize>;
+
+/// Undisturbed ends, made when first asked for.
+struct References {
+    all: Vec<(Scenario, OnceCell<Result<Undisturbed, String>>)>,
+}
+
+impl References {
+    fn new() -> Self {
+        let all = scenarios::all().into_iter();
+        Self {
+            all: all.map(|one| (one, OnceCell::new())).collect(),
+        }
+    }
+
+    async fn of(&self, index: usize) -> Result<(&Scenario, &Undisturbed), String> {
+        let (scenario, cell) = &self.all[index];
+        let made = cell.get_or_init(|| undisturbed(scenario.clone())).await;
+        let reference = made.as_ref();
+        reference
+            .map(|reference| (scenario, reference))
+            .map_err(|failure| format!("undisturbed: {failure}"))
+    }
+}
+
+/// Plays one seed. What was injected is counted whatever comes of it.
+async fn one(seed: u64, references: &References, injected: &Mutex<Injected>) -> Result<(), String> {
+    let mut chance = Chance::new(seed);
+    let index = chance.below(references.all.len());
+    let (scenario, reference) = references.of(index).await?;
+    let crashes = (0..chance.below(3)).map(|_| {
+        // Disturbed ways are longer than the undisturbed one.
+        CrashAt::Nth(1 + chance.below(reference.edges * 3 / 2))
+    });
+    let crashes = crashes.collect();
+    let setup = Setup {
+        seed,
+        lag: Lag::up_to_ms(2_000),
+        by_chance: 40 + chance.below(160),
+        faults: true,
+        crashes,
+        ..Setup::undisturbed(scenario.clone())
+    };
+    let (end, world) = play(setup).await;
+    {
+        let mut injected = injected.lock().unwrap();
+        for (class, count) in &world.injected {
+            *injected.entry(*class).or_default() += count;
+        }
+        *injected.entry(Class::Intermediate).or_default() += world.points.crashes().len();
+    }
+    let same = match end {
+        Ok(end) => end.same_as(&reference.end),
+        Err(failure) => Err(failure),
+    };
+    let result = match same {
+        Ok(()) => Ok(()),
+        Err(failure) => Err(world.story(&failure).await),
+    };
+    world.outside.end().await;
+    result
+}
+
+/// What many seeds came to.
+struct Tally {
+    failed: BTreeMap<u64, String>,
+    injected: Injected,
+}
+
+async fn many(seeds: impl Iterator<Item = u64>, workers: usize) -> Tally {
+    let references = Arc::new(References::new());
+    let injected = Arc::new(Mutex::new(Injected::new()));
+    let worlds = seeds.map(|seed| {
+        let (references, injected) = (references.clone(), injected.clone());
+        async move {
+            let play = move || async move { one(seed, &references, &injected).await };
+            (seed, alone(play).await)
+        }
+    });
+    let mut worlds = futures::stream::iter(worlds).buffer_unordered(workers);
+    let mut failed = BTreeMap::new();
+    while let Some((seed, ended)) = worlds.next().await {
+        if let Err(failure) = ended {
+            note(&format!("seed {seed} FAILED: {failure}\n{}", again(seed)));
+            failed.insert(seed, failure);
+        }
+    }
+    drop(worlds);
+    let injected = injected.lock().unwrap().clone();
+    Tally { failed, injected }
+}
+
+/// The command that plays a seed again.
+fn again(seed: u64) -> String {
+    format!("again: make faults ARGS=\"--seeds 1 --start {seed} --only seeds\"")
+}
+
+/// The seeds of `make test`: always the same few.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_few_seeds_end_as_undisturbed() {
+    let tally = many(1..=6, 2).await;
+    let failures: Vec<String> = tally.failed.keys().map(|seed| again(*seed)).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    let given = std::env::var(variable).ok();
+    given.map_or(otherwise, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: {text}"))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "long: make faults runs it"]
+async fn seeds_at_length() {
+    let (seeds, start) = (number("FAULTS_SEEDS", 100), number("FAULTS_START", 1));
+    let workers = usize::try_from(number("FAULTS_WORKERS", 3)).unwrap();
+    let tally = many(start..start + seeds, workers).await;
+    let mut report = String::new();
+    for class in Class::iter() {
+        let count = tally.injected.get(&class).copied().unwrap_or(0);
+        let _ = writeln!(report, "injected, {class}: {count}");
+    }
+    for seed in tally.failed.keys() {
+        let _ = writeln!(report, "failed: seed {seed}; {}", again(*seed));
+    }
+    let failed = tally.failed.len() as u64;
+    let passed = seeds - failed;
+    let _ = writeln!(
+        report,
+        "{seeds} seeds from {start}: {passed} passed, {failed} failed"
+    );
+    note(&report);
+    if let Ok(path) = std::env::var("FAULTS_REPORT") {
+        std::fs::write(path, report).unwrap();
+    }
+    assert_eq!(failed, 0);
+}
