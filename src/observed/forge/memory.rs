@@ -12,7 +12,7 @@ use crate::domain::{
 /// What is remembered of one repository.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// Until when it is read every period because the forge may lag behind.
+    /// Until when the forge may lag behind: it is read every period, and once more after that.
     pub(super) settling_until: Option<Timestamp>,
     /// When the last whole read began.
     pub(super) known_at: Option<Timestamp>,

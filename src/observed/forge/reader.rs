@@ -138,7 +138,7 @@ impl Reader<'_> {
             || sweep
             || !mirror.complete
             || mirror.unknown.is_some()
-            || memory.settling_until.is_some_and(|until| now < until);
+            || memory.settling_until.is_some();
         let hot = self.read_hot(memory, whole).await?;
         if hot.needs_events {
             memory.settling_until = Some(later(now, self.settings.visibility));
@@ -165,6 +165,10 @@ impl Reader<'_> {
         rows += self.store.commit(batch).await?;
         if sweep && finished {
             memory.swept = Some(now);
+        }
+        // Only a read begun after that time shows all that the forge may have hidden until then.
+        if whole && finished && memory.settling_until.is_some_and(|until| now >= until) {
+            memory.settling_until = None;
         }
         let outcome = if whole || rows > 0 {
             RepositoryOutcome::Read { rows }

@@ -20,7 +20,10 @@ use codex_k8s::{
         ForgeMetrics, RepositoryRef, WriteGate,
         github::{GithubCredential, GithubForge, GithubSettings},
     },
-    sandbox::github::{GitHubModel, GitHubModelConfig, Lag, Permission, RepositorySeed, TokenSeed},
+    sandbox::github::{
+        Fault, FaultRule, GitHubModel, GitHubModelConfig, Lag, Permission, RepositorySeed,
+        TokenSeed,
+    },
 };
 
 pub(crate) const REPO: &str = "example-org/app";

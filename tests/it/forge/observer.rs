@@ -35,12 +35,14 @@ struct State {
     events: BTreeMap<EventId, IssueEvent>,
     gone: Vec<IssueNumber>,
     writes: u64,
+    /// How far the clock is ahead.
+    ahead: chrono::TimeDelta,
 }
 
 #[async_trait]
 impl MirrorStore for Memory {
     async fn now(&self) -> Result<Timestamp, MirrorError> {
-        Ok(Utc::now())
+        Ok(Utc::now() + self.0.lock().unwrap().ahead)
     }
 
     async fn mirrors(&self) -> Result<Vec<RepositoryMirror>, MirrorError> {
@@ -90,6 +92,12 @@ impl MirrorStore for Memory {
 }
 
 impl Memory {
+    /// Moves the store's clock and the forge's on.
+    fn advance(&self, scene: &Scene, by: chrono::TimeDelta) {
+        self.0.lock().unwrap().ahead += by;
+        scene.model.advance(by);
+    }
+
     fn mirror(&self, id: RepositoryId) -> RepositoryMirror {
         self.0.lock().unwrap().mirrors[&id].clone()
     }
@@ -102,6 +110,35 @@ fn observer(forge: GithubForge) -> ForgeObserver {
     };
     let forge: Arc<dyn Forge> = Arc::new(forge);
     ForgeObserver::new(forge, "sandbox-1".parse().unwrap(), settings)
+}
+
+/// What is hidden until the last moment shows in the first poll after it: with polls every half
+/// minute that one begins after the visibility time.
+#[tokio::test]
+async fn what_the_forge_hid_until_the_end_of_its_visibility_time_is_read() {
+    let scene = Scene::new().await;
+    let number = scene.open("Greet politely");
+    let (memory, settings) = (Memory::default(), PollSettings::default());
+    let visibility = chrono::TimeDelta::from_std(settings.visibility).unwrap();
+    let forge: Arc<dyn Forge> = Arc::new(scene.forge());
+    let observer = ForgeObserver::new(forge, "sandbox-1".parse().unwrap(), settings);
+    let request = request(vec![bound("shop", REPO)]);
+    for _ in 0..3 {
+        observer.poll(&request, &memory).await;
+        memory.advance(&scene, visibility * 2);
+    }
+    scene.label(number);
+    // Detection shows that something moved, the lists do not show what yet.
+    let stale = Fault::StaleRead { by_ms: 59_000 };
+    let rule = FaultRule::sometimes("GET *", stale, 1_000_000);
+    scene.model.add_fault(rule);
+    observer.poll(&request, &memory).await;
+    let labelled = || memory.0.lock().unwrap().events.len();
+    assert_eq!(labelled(), 0, "it is hidden");
+    scene.model.clear_faults();
+    memory.advance(&scene, visibility + chrono::TimeDelta::seconds(1));
+    observer.poll(&request, &memory).await;
+    assert_eq!(labelled(), 1);
 }
 
 fn bound(project: &str, repository: &str) -> RepositoryBinding {
