@@ -19,7 +19,14 @@ mod pull_request;
 mod push;
 mod record;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 
@@ -132,6 +139,12 @@ impl ActionError {
         }
     }
 
+    /// Whether the forge's call that failed so certainly changed nothing. Of the cluster's
+    /// calls, of which one action makes several, earlier ones may have.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Forge(error) if !error.maybe_applied)
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Forge(error) => error.retry_after(),
@@ -157,6 +170,8 @@ pub(crate) struct Performing<'a> {
     proof: &'a dyn WriterProof,
     own: &'a [UserId],
     now: Timestamp,
+    /// Whether this performance committed an intent: only that one may it take back.
+    intended: AtomicBool,
 }
 
 impl Applier {
@@ -225,6 +240,7 @@ impl Applier {
             proof,
             own,
             now,
+            intended: AtomicBool::new(false),
         };
         let subject = action.kind.event().and_then(|event| event.subject);
         let span = tracing::info_span!(
@@ -301,6 +317,7 @@ impl Performing<'_> {
             kind: self.name(),
             next_at,
             error: &error.to_string(),
+            changed_nothing: self.intended.load(Ordering::Relaxed) && error.is_refusal(),
         })
         .await?;
         tx.commit().await?;
@@ -340,6 +357,7 @@ impl Performing<'_> {
         })
         .await?;
         tx.commit().await?;
+        self.intended.store(true, Ordering::Relaxed);
         self.edge(Edge::AfterIntent).await;
         Ok(())
     }

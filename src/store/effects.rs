@@ -58,6 +58,9 @@ pub struct EffectFailed<'a> {
     pub next_at: Timestamp,
     /// What happened; never a secret.
     pub error: &'a str,
+    /// Whether the call that was intended last certainly changed nothing: its intent is taken
+    /// back, and the next call need not wait until its absence counts.
+    pub changed_nothing: bool,
 }
 
 impl HolderTx {
@@ -120,12 +123,15 @@ impl HolderTx {
              on conflict (key) do update set
                  run_id = coalesce(excluded.run_id, e.run_id), kind = excluded.kind,
                  attempts = e.attempts + 1, next_at = excluded.next_at,
-                 last_error = excluded.last_error, updated_at = platform_now()",
+                 last_error = excluded.last_error,
+                 attempted_at = case when $6 then null else e.attempted_at end,
+                 updated_at = platform_now()",
             failed.key.0,
             failed.run.map(|run| run.0),
             failed.kind,
             failed.next_at,
             failed.error,
+            failed.changed_nothing,
         )
         .execute(self.db())
         .await?;

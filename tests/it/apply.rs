@@ -27,6 +27,7 @@ use crate::{
 
 const POST_COMMENT: &str = "POST /repos/{owner}/{repo}/issues/{issue_number}/comments";
 const POST_PULL: &str = "POST /repos/{owner}/{repo}/pulls";
+const GET_COMMENTS: &str = "GET /repos/{owner}/{repo}/issues/{issue_number}/comments";
 const CALL: Duration = Duration::from_secs(5);
 const VISIBILITY: Duration = Duration::from_mins(4);
 const BRANCH: &str = "codex/issue-1";
@@ -231,6 +232,51 @@ impl Stage {
             recovered
         );
     }
+}
+
+/// After a definite refusal only the backoff is waited for, not what an answerless call needs.
+#[tokio::test]
+async fn a_call_that_was_refused_is_made_again_as_soon_as_its_backoff_is_over() {
+    for status in [403, 404, 422, 429] {
+        let stage = Stage::new().await;
+        stage.branch();
+        let retry_after = None;
+        for (action, route) in [
+            (stage.comment(stage.number), POST_COMMENT),
+            (stage.pull(), POST_PULL),
+        ] {
+            stage.fault(
+                route,
+                Fault::Status {
+                    status,
+                    retry_after,
+                },
+            );
+            assert_eq!(stage.apply(&[&action]).await, [Outcome::Failed], "{status}");
+            let effect = stage.world.store.effect(&action.key).await.unwrap();
+            assert_eq!(effect.unwrap().attempted_at, None, "{status}");
+            // A secondary limit without a word on its length is waited out by the client.
+            if status != 429 && status != 403 {
+                assert_eq!(stage.apply(&[&action]).await, [Outcome::Done], "{status}");
+            }
+        }
+    }
+}
+
+/// What is refused later says nothing of an earlier call whose answer was lost.
+#[tokio::test]
+async fn a_refused_lookup_does_not_take_an_earlier_intent_back() {
+    let stage = Stage::new().await;
+    let action = stage.comment(stage.number);
+    stage.intend(&action).await;
+    let forbidden = Fault::Status {
+        status: 404,
+        retry_after: None,
+    };
+    stage.fault(GET_COMMENTS, forbidden);
+    assert_eq!(stage.apply(&[&action]).await, [Outcome::Failed]);
+    stage.check_deferred_then_done(&action).await;
+    stage.check_one_comment(false).await;
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ async fn an_intent_without_an_answer_stays_visible_until_done() {
             kind: "open_pull_request",
             next_at,
             error: "502",
+            changed_nothing: false,
         })
         .await
         .unwrap();
