@@ -247,10 +247,16 @@ impl World {
         }
         let reads = &self.outside.api;
         text.push_str("events:\n");
-        for event in reads.events_since(0, 10_000).await.unwrap_or_default() {
-            let on = event.event.subject.map(|subject| subject.number.0);
-            let (at, kind, payload) = (event.created_at, event.event.kind, event.event.payload);
-            let _ = writeln!(text, "  {} {on:?} {kind} {payload}", at.format("%H:%M:%S"));
+        // The API's login may not read them all.
+        let events: Vec<String> = sqlx::query_scalar(
+            "select format('%s #%s %s %s', to_char(created_at, 'HH24:MI:SS'), number, kind, payload)
+             from flow_events order by event_id",
+        )
+        .fetch_all(&self.outside.db)
+        .await
+        .unwrap_or_default();
+        for event in events {
+            let _ = writeln!(text, "  {event}");
         }
         text.push_str("report:\n");
         for line in reads.report_lines(None).await.unwrap_or_default() {

@@ -134,7 +134,7 @@ async fn every_scenario_ends_as_it_says() {
 /// A few edges of the plain run, far from each other; all of them are crashed at by `make faults`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crashed_at_some_edges_a_plain_run_ends_as_undisturbed() {
-    let (found, crashed) = crash_at(scenarios::plain(), |index| index % 16 == 3)
+    let (found, crashed) = crash_at(scenarios::plain(), |index| index % 24 == 5)
         .await
         .unwrap_or_else(|failure| panic!("{failure}"));
     note(&format!("{found} points, {crashed} crashes"));

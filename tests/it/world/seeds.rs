@@ -104,7 +104,12 @@ async fn many(seeds: impl Iterator<Item = u64>, workers: usize) -> Tally {
     });
     let mut worlds = futures::stream::iter(worlds).buffer_unordered(workers);
     let mut failed = BTreeMap::new();
+    let mut played = 0_u64;
     while let Some((seed, ended)) = worlds.next().await {
+        played += 1;
+        if played.is_multiple_of(50) {
+            note(&format!("{played} seeds played, {} failed", failed.len()));
+        }
         if let Err(failure) = ended {
             note(&format!("seed {seed} FAILED: {failure}\n{}", again(seed)));
             failed.insert(seed, failure);
@@ -123,7 +128,7 @@ fn again(seed: u64) -> String {
 /// The seeds of `make test`: always the same few.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_few_seeds_end_as_undisturbed() {
-    let tally = many(1..=6, 2).await;
+    let tally = many(1..=4, 2).await;
     let failures: Vec<String> = tally.failed.keys().map(|seed| again(*seed)).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -90,9 +90,9 @@ impl World {
     pub(crate) async fn play_on(&mut self) -> Result<(), String> {
         let mut still = 0;
         for _ in 0..MAX_ROUNDS {
-            let before = self.moved().await;
+            let before = (self.moved().await, self.next);
             self.round().await?;
-            let moves = self.moved().await != before || !self.is_done().await;
+            let moves = (self.moved().await, self.next) != before || !self.is_done().await;
             still = if moves { 0 } else { still + 1 };
             if still >= QUIET_ROUNDS {
                 if self.script_is_through() {
