@@ -165,25 +165,27 @@ imageGCHighThresholdPercent: 100
 YAML
 }
 
-# pause_image: the image of the container that holds a pod's namespaces, made
-# here: no registry is asked.
-pause_image() {
-    image="$STATE/node/pause"
+# small_image NAME: an image of one static program, made here of NAME.c and taken
+# into the node: no registry is asked.
+small_image() {
+    image="$STATE/node/$1"
+    [ ! -e "$image/image.tar" ] || return 0
     mkdir -p "$image"
     (
         cd "$image"
-        cc -static -Os -s -o pause "$here/pause.c"
-        tar --owner 0 --group 0 --numeric-owner -cf layer.tar pause
+        cc -static -Os -s -o "$1" "$here/$1.c"
+        tar --owner 0 --group 0 --numeric-owner -cf layer.tar "$1"
         digest=$(sha256sum layer.tar | cut -d ' ' -f 1)
-        architecture=$(cd "$here" && uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+        architecture=$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
         cat >config.json <<JSON
-{"architecture": "$architecture", "os": "linux", "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
+{"architecture": "$architecture", "os": "linux", "config": {"Entrypoint": ["/$1"], "User": "65535:65535"},
  "rootfs": {"type": "layers", "diff_ids": ["sha256:$digest"]}}
 JSON
-        echo '[{"Config": "config.json", "RepoTags": ["codex-k8s.dev/pause:1"], "Layers": ["layer.tar"]}]' >manifest.json
-        tar -cf image.tar manifest.json config.json layer.tar
+        echo "[{\"Config\": \"config.json\", \"RepoTags\": [\"codex-k8s.dev/$1:1\"], \"Layers\": [\"layer.tar\"]}]" >manifest.json
+        tar -cf new.tar manifest.json config.json layer.tar
+        "$here/image" new.tar >/dev/null
+        mv new.tar image.tar
     )
-    "$here/image" "$image/image.tar" >/dev/null
 }
 
 start_containerd() {
@@ -193,7 +195,9 @@ start_containerd() {
     network_config >"$node/cni/10-codex-k8s.conflist"
     ensure_inside containerd containerd --config "$node/containerd.toml"
     wait_for "containerd answers" containerd inside ctr version
-    [ -e "$node/pause/image.tar" ] || pause_image
+    # What holds a pod's namespaces, and what tests run in pods.
+    small_image pause
+    small_image test-pod
 }
 
 start_kubelet() {

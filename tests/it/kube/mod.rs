@@ -3,7 +3,11 @@
 
 mod cases;
 mod faults;
+mod fields;
+mod limits;
+mod pod_cases;
 mod pods;
+mod restart;
 mod server;
 mod sets;
 mod support;

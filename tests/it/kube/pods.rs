@@ -1,13 +1,14 @@
-//! Pods of the model: scripted ones, and local processes.
+//! Pods of the model alone: what it can be told about them, and local processes.
+//! What holds for real pods as well is in `pod_cases`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use codex_k8s::cluster::kube::KubeCluster;
-use codex_k8s::cluster::manifests::{AttemptSpec, RunEnvironment, TOKEN_FILE, environment_objects};
-use codex_k8s::cluster::snapshot::{JobOutcome, PodPhase};
-use codex_k8s::cluster::{Cluster, DeleteTarget, LogRequest, ObjectKind, ObjectRef, Propagation};
+use codex_k8s::cluster::manifests::{RunEnvironment, TOKEN_FILE};
+use codex_k8s::cluster::snapshot::PodPhase;
+use codex_k8s::cluster::{Cluster, DeleteTarget, ObjectKind, ObjectRef, Propagation};
 use codex_k8s::sandbox::kubernetes::ProcessRunner;
 
 use super::support::*;
@@ -27,89 +28,23 @@ async fn processes() -> (tempfile::TempDir, Server) {
     (folder, server)
 }
 
-/// A pod's log once it holds `wanted`.
-async fn log_with(
-    cluster: &KubeCluster,
-    environment: &RunEnvironment,
-    wanted: &str,
-) -> (String, String) {
-    until(wanted, || async {
-        let listed = cluster.list_owned().await.unwrap();
-        let pod = listed.pods.first()?.name.clone();
-        let request = LogRequest {
-            namespace: environment.namespace.clone(),
-            pod: pod.clone(),
-            ..LogRequest::default()
-        };
-        let log = cluster.pod_logs(&request).await.ok()?;
-        log.contains(wanted).then_some((pod, log))
-    })
-    .await
-}
-
 #[tokio::test]
-async fn a_pods_end_becomes_its_jobs_outcome() {
-    for (code, phase, outcome) in [
-        (0, PodPhase::Succeeded, JobOutcome::Complete),
-        (
-            3,
-            PodPhase::Failed,
-            JobOutcome::Failed {
-                reason: Some("BackoffLimitExceeded".to_owned()),
-            },
-        ),
-    ] {
-        let runner = Arc::new(Scripted::default());
-        runner.ends.lock().unwrap().push(code);
-        let server = Server::model(runner.clone()).await;
-        let cluster = server.cluster().await;
-        let environment = environment(server.identity());
-        let spec = attempt(&environment, &["codex-k8s", "agent"]);
-        apply_all(&cluster, &whole_run(&environment, &spec)).await;
-        cluster.watch();
-        let seen = cached(&cluster, "the Job has an outcome", |seen| {
-            seen.jobs
-                .first()
-                .is_some_and(|job| job.outcome != JobOutcome::Open)
-                && !seen.pods.is_empty()
-        })
-        .await;
-        assert_eq!(
-            (seen.pods[0].phase, &seen.jobs[0].outcome),
-            (phase, &outcome)
-        );
-        assert_eq!(seen.pods[0].terminated.as_ref().unwrap().exit_code, code);
-        let launch = runner.launches.lock().unwrap()[0].clone();
-        assert_eq!(launch.file(TOKEN_FILE), Some(&b"token-of-the-run"[..]));
-        assert_eq!(launch.env()["CODEXK8S_RUN_TOKEN_FILE"], TOKEN_FILE);
-        assert_eq!(
-            runner.launches.lock().unwrap().len(),
-            1,
-            "a second pod was started"
-        );
-    }
-}
-
-#[tokio::test]
-async fn logs_are_read_whole_from_the_end_or_up_to_a_limit() {
-    let runner = Arc::new(Scripted::default());
-    let server = Server::model(runner).await;
+async fn a_pod_is_launched_once_with_its_token_as_a_file() {
+    let runner = Arc::new(TestPods::default());
+    let server = Server::model(runner.clone()).await;
     let cluster = server.cluster().await;
     let environment = environment(server.identity());
-    let spec = attempt(&environment, &["codex-k8s", "agent"]);
+    let spec = test_pod(&environment, &["exit", "0"]);
     apply_all(&cluster, &whole_run(&environment, &spec)).await;
-    let (pod, log) = log_with(&cluster, &environment, "three").await;
-    assert_eq!(log, "one\ntwo\nthree\n");
-    let mut request = LogRequest {
-        namespace: environment.namespace.clone(),
-        pod,
-        ..LogRequest::default()
-    };
-    request.tail_lines = Some(1);
-    assert_eq!(cluster.pod_logs(&request).await.unwrap(), "three\n");
-    request.tail_lines = None;
-    request.limit_bytes = Some(4);
-    assert_eq!(cluster.pod_logs(&request).await.unwrap(), "one\n");
+    until("the pod has ended", || async {
+        let pods = cluster.list_owned().await.unwrap().pods;
+        (pods.first()?.phase == PodPhase::Succeeded).then_some(())
+    })
+    .await;
+    let launches = runner.launches.lock().unwrap();
+    assert_eq!(launches.len(), 1, "a second pod was started");
+    assert_eq!(launches[0].file(TOKEN_FILE), Some(&b"token-of-the-run"[..]));
+    assert_eq!(launches[0].env()["CODEXK8S_RUN_TOKEN_FILE"], TOKEN_FILE);
 }
 
 #[tokio::test]
@@ -253,51 +188,6 @@ async fn a_killed_process_fails_its_pod_with_the_signal() {
     })
     .await;
     assert_eq!(failed.pods[0].terminated.as_ref().unwrap().exit_code, 137);
-    clean_up(&cluster, &environment).await;
-}
-
-#[tokio::test]
-async fn a_pod_waits_for_the_secret_it_mounts() {
-    let server = Server::model(Arc::new(Sleeper)).await;
-    let cluster = server.cluster().await;
-    let environment = environment(server.identity());
-    let spec = attempt(&environment, &["codex-k8s", "agent"]);
-    let objects = whole_run(&environment, &spec);
-    apply_all(&cluster, &environment_objects(&environment)).await;
-    cluster.apply(objects.last().unwrap()).await.unwrap();
-    until("the pod says what it waits for", || async {
-        let listed = cluster.list_owned().await.unwrap();
-        let reason = listed.pods.first()?.waiting_reason.clone()?;
-        (reason == "CreateContainerConfigError").then_some(())
-    })
-    .await;
-    cluster.apply(&objects[objects.len() - 2]).await.unwrap();
-    until("the pod runs", || async {
-        cluster.list_owned().await.unwrap().pods[0]
-            .ready
-            .then_some(())
-    })
-    .await;
-    clean_up(&cluster, &environment).await;
-}
-
-#[tokio::test]
-async fn a_deadline_ends_the_pod_and_fails_its_job() {
-    let server = Server::model(Arc::new(Sleeper)).await;
-    let cluster = server.cluster().await;
-    let environment = environment(server.identity());
-    let spec = AttemptSpec {
-        active_deadline_seconds: 1,
-        ..attempt(&environment, &["codex-k8s", "agent"])
-    };
-    apply_all(&cluster, &whole_run(&environment, &spec)).await;
-    let ended = until("the Job has failed and its pod is gone", || async {
-        let listed = cluster.list_owned().await.unwrap();
-        (listed.jobs[0].failed == 1 && listed.pods.is_empty()).then_some(listed)
-    })
-    .await;
-    let reason = Some("DeadlineExceeded".to_owned());
-    assert_eq!(ended.jobs[0].outcome, JobOutcome::Failed { reason });
     clean_up(&cluster, &environment).await;
 }
 

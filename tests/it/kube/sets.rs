@@ -33,7 +33,8 @@ pub(super) async fn a_set_leaves_alone_what_stood_in_its_namespace_before(server
     let environment = environment(server.identity());
     let objects = environment_objects(&environment);
     cluster.apply(&objects[0]).await.unwrap();
-    let mut foreign = objects[1].clone();
+    // A kind that no controller writes to.
+    let mut foreign = of_kind(&objects, "LimitRange").clone();
     foreign["metadata"]["labels"]["codex-k8s.dev/installation"] = json!("another-installation");
     cluster.apply(&foreign).await.unwrap();
     let reference = ObjectRef::of(&foreign).unwrap();

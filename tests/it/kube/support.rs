@@ -13,12 +13,13 @@ use codex_k8s::cluster::manifests::{
 };
 use codex_k8s::cluster::snapshot::ClusterSnapshot;
 use codex_k8s::cluster::{
-    Cluster, ClusterCache, DeleteTarget, Deleted, NotSent, ObjectRef, OpenGate, Propagation,
-    WriteGate,
+    Cluster, ClusterCache, DeleteTarget, Deleted, LogRequest, NotSent, ObjectRef, OpenGate,
+    Propagation, WriteGate,
 };
 use codex_k8s::sandbox::kubernetes::{
     KubernetesModel, PodEnd, PodLaunch, PodLog, PodRunner, Stop, stop_requested,
 };
+use kube::config::KubeConfigOptions;
 use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -32,7 +33,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 /// A server to test against. A real one has no knobs: `model` is `None`.
 pub(super) struct Server {
     pub(super) model: Option<KubernetesModel>,
-    connection: Connection,
+    pub(super) connection: Connection,
     installation: String,
     pub(super) platform_namespace: String,
 }
@@ -51,6 +52,16 @@ impl Server {
             installation: new_installation(),
             platform_namespace: "default".to_owned(),
         }
+    }
+
+    /// The real server that is up beside the tests, if it runs pods.
+    pub(super) fn real_with_pods() -> Option<Self> {
+        RealCluster::with_pods().map(|cluster| Self::of(&cluster))
+    }
+
+    /// A client without the adapter's rules, for what others do to the cluster.
+    pub(super) async fn somebody(&self) -> kube::Client {
+        somebody(&self.connection).await
     }
 
     /// The model, with pods run by `runner`.
@@ -104,6 +115,26 @@ impl Server {
             correlation_id: "c-1".to_owned(),
         }
     }
+}
+
+/// A client of this connection without the adapter's rules.
+pub(super) async fn somebody(connection: &Connection) -> kube::Client {
+    let config = match connection {
+        Connection::Url { url, token } => {
+            let mut config = kube::Config::new(url.parse().unwrap());
+            config.auth_info.token = Some(token.clone());
+            config
+        }
+        Connection::Kubeconfig { path, .. } => {
+            let file = kube::config::Kubeconfig::read_from(path).unwrap();
+            let options = KubeConfigOptions::default();
+            kube::Config::from_custom_kubeconfig(file, &options)
+                .await
+                .unwrap()
+        }
+        Connection::InCluster => unreachable!("tests run outside of the cluster"),
+    };
+    kube::Client::try_from(config).unwrap()
 }
 
 fn new_installation() -> String {
@@ -172,11 +203,39 @@ pub(super) fn whole_run(environment: &RunEnvironment, spec: &AttemptSpec) -> Vec
     objects
 }
 
+/// The one object of this kind.
+pub(super) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+    objects
+        .iter()
+        .find(|object| object["kind"] == kind)
+        .expect("there is one of each kind")
+}
+
 /// Applies objects one after the other.
 pub(super) async fn apply_all(cluster: &KubeCluster, objects: &[Value]) {
     for object in objects {
         cluster.apply(object).await.unwrap();
     }
+}
+
+/// A pod's log once it holds `wanted`.
+pub(super) async fn log_with(
+    cluster: &KubeCluster,
+    environment: &RunEnvironment,
+    wanted: &str,
+) -> (String, String) {
+    until(wanted, || async {
+        let listed = cluster.list_owned().await.unwrap();
+        let pod = listed.pods.first()?.name.clone();
+        let request = LogRequest {
+            namespace: environment.namespace.clone(),
+            pod: pod.clone(),
+            ..LogRequest::default()
+        };
+        let log = cluster.pod_logs(&request).await.ok()?;
+        log.contains(wanted).then_some((pod, log))
+    })
+    .await
 }
 
 /// Deletes a run's namespace and waits until nothing of it is left.
@@ -259,29 +318,94 @@ impl PodRunner for Sleeper {
     }
 }
 
-/// Pods that end as they are told: the first exit code first.
+/// Pods that do what `tests/cluster/test-pod.c` does: print words on lines of their
+/// own, then end with a code (`/test-pod exit CODE WORD…`) or stay until they are
+/// asked to stop (`/test-pod stay WORD…`).
 #[derive(Default)]
-pub(super) struct Scripted {
-    pub(super) ends: Mutex<Vec<i32>>,
+pub(super) struct TestPods {
     pub(super) launches: Mutex<Vec<PodLaunch>>,
 }
 
+/// The image with that program, on the real node.
+pub(super) const TEST_POD: &str = "codex-k8s.dev/test-pod:1";
+
 #[async_trait]
-impl PodRunner for Scripted {
+impl PodRunner for TestPods {
     async fn run(
         &self,
         launch: PodLaunch,
         log: Arc<PodLog>,
         mut stop: watch::Receiver<Stop>,
     ) -> PodEnd {
+        let command = launch.container["command"].clone();
         self.launches.lock().unwrap().push(launch);
-        let next = self.ends.lock().unwrap().pop();
-        log.append(b"one\ntwo\nthree\n");
-        if let Some(code) = next {
+        let words: Vec<&str> = command.as_array().map_or_else(Vec::new, |words| {
+            words.iter().filter_map(Value::as_str).collect()
+        });
+        let (code, lines) = match words[1..] {
+            ["exit", code, ref lines @ ..] => (code.parse().ok(), lines),
+            ["stay", ref lines @ ..] => (None, lines),
+            _ => panic!("not a test pod: {words:?}"),
+        };
+        for line in lines {
+            log.append(format!("{line}\n").as_bytes());
+        }
+        if let Some(code) = code {
             return PodEnd::exited(code);
         }
         stop_requested(&mut stop).await;
         PodEnd::exited(143)
+    }
+}
+
+/// The first attempt, as a test pod that every node of ours has the image of.
+pub(super) fn test_pod(environment: &RunEnvironment, words: &[&str]) -> AttemptSpec {
+    let command: Vec<&str> = std::iter::once("/test-pod")
+        .chain(words.iter().copied())
+        .collect();
+    AttemptSpec {
+        image: TEST_POD.to_owned(),
+        image_pull_policy: ImagePullPolicy::Never,
+        ..attempt(environment, &command)
+    }
+}
+
+/// A gate that opens, and has something happen between the look at an object and the
+/// write that follows.
+pub(super) struct Meanwhile(Mutex<Option<Happening>>);
+
+type Happening = Box<dyn FnOnce() -> std::pin::Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+impl Meanwhile {
+    /// A gate before whose first write this happens.
+    pub(super) fn new<F: Future<Output = ()> + 'static>(
+        happening: impl FnOnce() -> F + Send + 'static,
+    ) -> Self {
+        Self(Mutex::new(Some(Box::new(move || Box::pin(happening())))))
+    }
+}
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
+
+impl WriteGate for Meanwhile {
+    fn may_write(&self) -> Result<(), NotSent> {
+        let happening = self.0.lock().unwrap().take();
+        if let Some(happening) = happening {
+            // On a thread and a runtime of its own: the gate does not wait for futures.
+            let other = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                runtime.block_on(happening());
+            });
+            other.join().unwrap();
+        }
+        Ok(())
     }
 }
 
