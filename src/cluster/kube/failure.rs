@@ -55,11 +55,22 @@ pub(super) fn status_class(status: &Status) -> ErrorClass {
         403 => ErrorClass::Forbidden,
         404 => ErrorClass::NotFound,
         409 => ErrorClass::Conflict,
+        422 if is_replaced(status) => ErrorClass::Conflict,
         410 => ErrorClass::Gone,
         408 | 429 => ErrorClass::Transient,
         400..=499 => ErrorClass::Invalid,
         _ => ErrorClass::Transient,
     }
+}
+
+/// Whether the object that stands there has another uid than the one we named: to the
+/// server that is an attempt to change a field that never changes.
+fn is_replaced(status: &Status) -> bool {
+    let causes = status
+        .details
+        .as_ref()
+        .map_or(&[][..], |details| &details.causes);
+    causes.iter().any(|cause| cause.field == "metadata.uid")
 }
 
 fn is_terminating(status: &Status) -> bool {

@@ -22,9 +22,12 @@ pub(super) async fn a_pods_end_becomes_its_jobs_outcome(server: Server) {
         let spec = test_pod(&environment, &["exit", code]);
         apply_all(&cluster, &whole_run(&environment, &spec)).await;
         cluster.watch();
-        let seen = cached(&cluster, "the Job has an outcome", |seen| {
-            let open = |job: &codex_k8s::cluster::snapshot::JobRow| job.outcome == JobOutcome::Open;
-            seen.jobs.first().is_some_and(|job| !open(job)) && !seen.pods.is_empty()
+        // Two watches: the Job's end may be seen before its pod's.
+        let seen = cached(&cluster, "Job and pod have ended", |seen| {
+            let job = seen.jobs.first();
+            let pod = seen.pods.first();
+            job.is_some_and(|job| job.outcome != JobOutcome::Open)
+                && pod.is_some_and(|pod| pod.terminated.is_some())
         })
         .await;
         assert_eq!(
