@@ -30,7 +30,7 @@ pub enum ObjectKind {
     ServiceAccount,
     /// `v1 ConfigMap`.
     ConfigMap,
-    /// `v1 Secret`: only its metadata is ever read.
+    /// `v1 Secret`: only its metadata is ever read, one by one.
     Secret,
     /// `v1 ResourceQuota`.
     ResourceQuota,
@@ -54,11 +54,10 @@ impl ObjectKind {
         Self::iter()
     }
 
-    /// The kinds that are followed as metadata only.
-    pub const METADATA_ONLY: [Self; 7] = [
+    /// The kinds that are followed as metadata only. Secrets are not followed: who may list
+    /// their metadata may list their contents.
+    pub const METADATA_ONLY: [Self; 5] = [
         Self::ServiceAccount,
-        Self::ConfigMap,
-        Self::Secret,
         Self::ResourceQuota,
         Self::LimitRange,
         Self::NetworkPolicy,

@@ -48,8 +48,8 @@ pub(super) async fn a_whole_run_is_applied_listed_watched_and_deleted(server: Se
     assert_eq!(listed.jobs[0].name, attempt_name(run, 1));
     assert_eq!(listed.jobs[0].owner.attempt, Some(1));
     assert_eq!(listed.pods[0].owner.run, Some(run));
-    // Everything but the namespace and the Job is metadata.
-    assert_eq!(listed.objects.len(), objects.len() - 2);
+    // Everything but the namespace and the Job is metadata, and Secrets are not listed.
+    assert_eq!(listed.objects.len(), objects.len() - 3);
     assert!(
         listed
             .objects
@@ -315,7 +315,7 @@ pub(super) async fn an_own_write_is_never_missing_from_the_cache(server: Server)
         snapshot
             .objects
             .iter()
-            .any(|row| row.kind == ObjectKind::Secret)
+            .any(|row| row.kind == ObjectKind::NetworkPolicy)
     );
     if let Some(model) = &server.model {
         model.hold_watches(false);

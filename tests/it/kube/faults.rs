@@ -339,13 +339,15 @@ async fn a_secrets_content_never_comes_back() {
     let environment = environment(server.identity());
     let spec = attempt(&environment, &["codex-k8s", "agent"]);
     apply_all(&cluster, &whole_run(&environment, &spec)).await;
-    let seen = cached(&cluster, "the Secret is shown", |seen| {
-        seen.objects
-            .iter()
-            .any(|row| row.kind == ObjectKind::Secret)
+    let seen = cached(&cluster, "the Job beside it is shown", |seen| {
+        !seen.jobs.is_empty()
     })
     .await;
     let listed = cluster.list_owned().await.unwrap();
+    // Not even that it is there: who may list Secrets may read them.
+    for rows in [&seen.objects, &listed.objects] {
+        assert!(rows.iter().all(|row| row.kind != ObjectKind::Secret));
+    }
     for text in [
         format!("{seen:?}"),
         format!("{listed:?}"),
