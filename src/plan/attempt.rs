@@ -374,7 +374,8 @@ fn spec(index: &Index<'_>, run: &Run, frozen: &FrozenRun, attempt: &Attempt) -> 
         namespace: frozen.namespace.clone(),
         attempt: u32::try_from(attempt.number.0).unwrap_or(1),
         service_account: SERVICE_ACCOUNT.to_owned(),
-        mount_api_token: environment::role(index, frozen).is_some(),
+        // Not by the role bound now: a Job cannot be changed when it is applied again.
+        mount_api_token: frozen.rbac_profile.is_some(),
         image: frozen.image.clone(),
         image_pull_policy: settings.image_pull_policy,
         command: settings.runner_command.clone(),

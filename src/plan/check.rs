@@ -202,7 +202,8 @@ fn check_deletions(input: &PlanInput, plan: &Plan) -> Vec<Violation> {
         let namespaces = snapshot.namespaces.iter().map(|row| row.uid.as_str());
         let jobs = snapshot.jobs.iter().map(|row| row.uid.as_str());
         let pods = snapshot.pods.iter().map(|row| row.uid.as_str());
-        namespaces.chain(jobs).chain(pods).collect()
+        let others = snapshot.objects.iter().map(|row| row.uid.as_str());
+        namespaces.chain(jobs).chain(pods).chain(others).collect()
     });
     plan.actions
         .iter()

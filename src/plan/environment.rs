@@ -5,15 +5,18 @@
 
 use serde_json::json;
 
-use super::{action::ActionKind, builder::PlanBuilder, event, index::Index, moves::report_quiet};
+use super::{
+    action::ActionKind, builder::PlanBuilder, event, index::Index, moves::report_quiet,
+    stop::delete,
+};
 use crate::{
     cluster::{
-        ObjectKind,
+        Propagation,
         manifests::{
             Cidr, ContainerLimits, Egress, EgressRule, PodSecurityLevel, Quota, RunEnvironment,
-            RunIdentity, input_hash,
+            RunIdentity, environment_inventory, input_hash,
         },
-        snapshot::{NamespacePhase, NamespaceRow, RunRows},
+        snapshot::{NamespacePhase, NamespaceRow, ObjectRow, RunRows},
     },
     desired::model::{Guardrails, PodSecurity},
     domain::{
@@ -25,14 +28,6 @@ use crate::{
 
 /// The service account that pods of a run use.
 pub(super) const SERVICE_ACCOUNT: &str = "codex-runner";
-
-/// The kinds that every environment has at least one object of.
-const ESSENTIAL: [ObjectKind; 4] = [
-    ObjectKind::ServiceAccount,
-    ObjectKind::ResourceQuota,
-    ObjectKind::LimitRange,
-    ObjectKind::NetworkPolicy,
-];
 
 /// The ledger key of a run's environment.
 pub(super) fn environment_key(run: &Run) -> String {
@@ -61,11 +56,12 @@ fn step_environment(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, fr
         );
         return;
     }
-    if is_ready(index, run, frozen) {
+    let environment = environment(index, run, frozen);
+    prune(plan, run, rows, &environment);
+    if stands(index, run, &environment) {
         return;
     }
     let key = environment_key(run);
-    let environment = environment(index, run, frozen);
     let hash = input_hash(&environment);
     let just_applied = index.may_be_hidden(&key)
         && index
@@ -97,25 +93,66 @@ fn step_environment(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, fr
     plan.report_effect(run, found, "prepares its namespace");
 }
 
-/// Whether the environment stands as it should: applied from the present input, and there.
+/// Whether the environment stands as it should: applied from the present input, all of it
+/// there, and nothing of an input before.
 pub(super) fn is_ready(index: &Index<'_>, run: &Run, frozen: &FrozenRun) -> bool {
+    let environment = environment(index, run, frozen);
+    stands(index, run, &environment)
+        && index
+            .in_cluster(&run.id)
+            .is_some_and(|rows| leftovers(rows, &environment).is_empty())
+}
+
+/// What an input before has left in the namespace: a role's binding cannot become that of
+/// another, and a policy without a rule left is not made any more.
+fn leftovers<'a>(rows: &RunRows<'a>, environment: &RunEnvironment) -> Vec<&'a ObjectRow> {
+    let wanted = environment_inventory(environment);
+    let is_left = |row: &&&ObjectRow| {
+        row.namespace == environment.namespace
+            && row.owner.attempt.is_none()
+            && !wanted.contains(&(row.kind, row.name.clone()))
+    };
+    rows.objects.iter().filter(is_left).copied().collect()
+}
+
+/// Deletes what is left. Not only after the new objects are applied: what was taken away is
+/// taken away even where those cannot be.
+fn prune(plan: &mut PlanBuilder<'_>, run: &Run, rows: &RunRows<'_>, environment: &RunEnvironment) {
+    for row in leftovers(rows, environment) {
+        // In the foreground it would stand, and count, until a controller comes by.
+        delete(
+            plan,
+            run,
+            row.reference(),
+            &row.uid,
+            Propagation::Background,
+        );
+    }
+}
+
+fn stands(index: &Index<'_>, run: &Run, environment: &RunEnvironment) -> bool {
     let (Some(rows), Some(row)) = (index.in_cluster(&run.id), index.environments.get(&run.id))
     else {
         return false;
     };
-    let Some(namespace) = active_namespace(rows, &frozen.namespace) else {
+    let Some(namespace) = active_namespace(rows, &environment.namespace) else {
         return false;
     };
-    let hash = input_hash(&environment(index, run, frozen));
+    let hash = input_hash(environment);
     row.state == EnvironmentState::Active
         && row.uid.as_ref() == Some(&namespace.uid)
         && row.input_hash.as_ref() == Some(&hash)
         && namespace.input_hash.as_ref() == Some(&hash)
-        && ESSENTIAL.iter().all(|kind| {
-            rows.objects
-                .iter()
-                .any(|object| object.kind == *kind && object.input_hash.as_ref() == Some(&hash))
-        })
+        && environment_inventory(environment)
+            .iter()
+            .all(|(kind, name)| {
+                rows.objects.iter().any(|object| {
+                    object.kind == *kind
+                        && object.name == *name
+                        && object.namespace == environment.namespace
+                        && object.input_hash.as_ref() == Some(&hash)
+                })
+            })
 }
 
 fn active_namespace<'a>(rows: &RunRows<'a>, name: &str) -> Option<&'a NamespaceRow> {
@@ -161,19 +198,31 @@ fn environment(index: &Index<'_>, run: &Run, frozen: &FrozenRun) -> RunEnvironme
             PodSecurity::Privileged => PodSecurityLevel::Privileged,
         },
         service_account: SERVICE_ACCOUNT.to_owned(),
-        agent_role: role(index, frozen),
+        agent_role: role(index, run, frozen, &guardrails),
         quota: Quota::default(),
         limits: ContainerLimits::default(),
         egress: egress(index, &guardrails),
     }
 }
 
-/// The `ClusterRole` that the run's pods get.
-pub(super) fn role(index: &Index<'_>, frozen: &FrozenRun) -> Option<String> {
-    frozen
-        .rbac_profile
-        .as_ref()
-        .and_then(|profile| index.settings().roles.get(profile).cloned())
+/// The `ClusterRole` that the run's pods get: by the agent's profile in the newest config,
+/// by the frozen one where the agent is not in it any more, and never beyond the guardrails.
+fn role(
+    index: &Index<'_>,
+    run: &Run,
+    frozen: &FrozenRun,
+    guardrails: &Guardrails,
+) -> Option<String> {
+    let agent = index
+        .desired()
+        .and_then(|desired| desired.agent(&run.project, &frozen.agent));
+    let profile = match agent {
+        Some(agent) => agent.spec.rbac_profile.as_str(),
+        None => frozen.rbac_profile.as_deref()?,
+    };
+    let mut allowed = guardrails.rbac_profiles.iter();
+    allowed.find(|allowed| allowed.as_str() == profile)?;
+    index.settings().roles.get(profile).cloned()
 }
 
 fn egress(index: &Index<'_>, guardrails: &Guardrails) -> Egress {

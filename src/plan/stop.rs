@@ -151,19 +151,17 @@ fn is_gone(index: &Index<'_>, pod: &PodRow) -> bool {
 
 /// Deletes a run's Jobs, and pods that no Job owns any more.
 pub(super) fn delete_jobs(plan: &mut PlanBuilder<'_>, run: &Run, rows: &RunRows<'_>) {
+    // The Job stands until its pods are gone: its absence proves theirs.
+    let mut end = |kind, namespace: &str, name: &str, uid: &str| {
+        let object = ObjectRef::namespaced(kind, namespace, name);
+        delete(plan, run, object, uid, Propagation::Foreground);
+    };
     for job in rows
         .jobs
         .iter()
         .filter(|job| job.deletion_timestamp.is_none())
     {
-        delete(
-            plan,
-            run,
-            ObjectKind::Job,
-            &job.namespace,
-            &job.name,
-            &job.uid,
-        );
+        end(ObjectKind::Job, &job.namespace, &job.name, &job.uid);
     }
     if rows.jobs.is_empty() {
         for pod in rows
@@ -171,27 +169,25 @@ pub(super) fn delete_jobs(plan: &mut PlanBuilder<'_>, run: &Run, rows: &RunRows<
             .iter()
             .filter(|pod| pod.deletion_timestamp.is_none())
         {
-            delete(
-                plan,
-                run,
-                ObjectKind::Pod,
-                &pod.namespace,
-                &pod.name,
-                &pod.uid,
-            );
+            end(ObjectKind::Pod, &pod.namespace, &pod.name, &pod.uid);
         }
     }
 }
 
-fn delete(
+/// Deletes one object of a run.
+pub(super) fn delete(
     plan: &mut PlanBuilder<'_>,
     run: &Run,
-    kind: ObjectKind,
-    namespace: &str,
-    name: &str,
+    object: ObjectRef,
     uid: &str,
+    propagation: Propagation,
 ) {
-    let object = ObjectRef::namespaced(kind, namespace, name);
+    let ObjectRef {
+        kind,
+        namespace,
+        name,
+    } = &object;
+    let doing = format!("deletes {kind} {name}");
     let found = plan.ensure(
         format!("run/{}/delete/{kind}/{uid}", run.id),
         Some(run.id),
@@ -204,10 +200,9 @@ fn delete(
             target: DeleteTarget {
                 object,
                 uid: uid.to_owned(),
-                // The Job stands until its pods are gone: its absence proves theirs.
-                propagation: Propagation::Foreground,
+                propagation,
             },
         },
     );
-    plan.report_effect(run, found, &format!("deletes {kind} {name}"));
+    plan.report_effect(run, found, &doing);
 }

@@ -1,6 +1,6 @@
 //! The namespace of a run and what stands in it before any attempt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
     LimitRange, LimitRangeItem, LimitRangeSpec, Namespace, ResourceQuota, ResourceQuotaSpec,
@@ -10,11 +10,12 @@ use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value;
 
+use super::super::kind::ObjectKind;
 use super::hash::input_hash;
 use super::input::{Resources, RunEnvironment};
 use super::metadata::Marks;
 use super::names::binding_name;
-use super::network::network_policies;
+use super::network::{network_policies, policy_names};
 use super::to_value;
 
 /// The name of the quota and the limit range of a run namespace.
@@ -36,6 +37,24 @@ pub fn environment_objects(environment: &RunEnvironment) -> Vec<Value> {
         objects.push(to_value(&role_binding(environment, &marks, role)));
     }
     objects
+}
+
+/// What [`environment_objects`] makes inside the namespace, by kind and name, without making
+/// it. What stands there beside it, with our mark and of no attempt, is of an input before.
+pub fn environment_inventory(environment: &RunEnvironment) -> BTreeSet<(ObjectKind, String)> {
+    let mut inventory = BTreeSet::from([
+        (ObjectKind::ResourceQuota, POLICY_NAME.to_owned()),
+        (ObjectKind::LimitRange, POLICY_NAME.to_owned()),
+        (
+            ObjectKind::ServiceAccount,
+            environment.service_account.clone(),
+        ),
+    ]);
+    let policies = policy_names(&environment.egress);
+    inventory.extend(policies.map(|name| (ObjectKind::NetworkPolicy, name.to_owned())));
+    let role = environment.agent_role.as_deref();
+    inventory.extend(role.map(|role| (ObjectKind::RoleBinding, binding_name(role))));
+    inventory
 }
 
 fn marks<'a>(environment: &'a RunEnvironment, input_hash: &'a str) -> Marks<'a> {

@@ -31,7 +31,7 @@ use serde_json::Value;
 
 pub use self::attempt::{TOKEN_FILE, WORK_DIR, attempt_job, attempt_secret};
 pub use self::cidr::{Cidr, CidrError};
-pub use self::environment::environment_objects;
+pub use self::environment::{environment_inventory, environment_objects};
 pub use self::hash::input_hash;
 pub use self::input::{
     AttemptSpec, CaBundle, ContainerLimits, DnsTarget, Egress, EgressRule, ImagePullPolicy,

@@ -17,12 +17,35 @@ use super::cidr::Cidr;
 use super::input::{DnsTarget, Egress, EgressRule, NetworkTarget, Port, Protocol, RunEnvironment};
 use super::metadata::Marks;
 
+/// The policy that denies everything.
+const DEFAULT_DENY: &str = "codex-default-deny";
+
 /// The policies of a run namespace, the denying one first.
 pub(super) fn network_policies(
     environment: &RunEnvironment,
     marks: &Marks<'_>,
 ) -> Vec<NetworkPolicy> {
-    let egress = &environment.egress;
+    let deny = policy(
+        environment,
+        marks,
+        DEFAULT_DENY,
+        &["Ingress", "Egress"],
+        None,
+    );
+    let openings = openings(&environment.egress)
+        .into_iter()
+        .map(|(name, rules)| policy(environment, marks, name, &["Egress"], Some(rules)));
+    std::iter::once(deny).chain(openings).collect()
+}
+
+/// The names of those policies.
+pub(super) fn policy_names(egress: &Egress) -> impl Iterator<Item = &'static str> {
+    let openings = openings(egress).into_iter().map(|(name, _)| name);
+    std::iter::once(DEFAULT_DENY).chain(openings)
+}
+
+/// What is opened beside the policy that denies everything, by the policy's name.
+fn openings(egress: &Egress) -> Vec<(&'static str, Vec<NetworkPolicyEgressRule>)> {
     let mut openings = vec![
         ("codex-egress-dns", vec![dns_rule(&egress.dns)]),
         ("codex-egress-run-api", vec![target_rule(&egress.run_api)]),
@@ -38,17 +61,7 @@ pub(super) fn network_policies(
     if !ranges.is_empty() {
         openings.push(("codex-egress-ranges", ranges));
     }
-    let deny = policy(
-        environment,
-        marks,
-        "codex-default-deny",
-        &["Ingress", "Egress"],
-        None,
-    );
-    let openings = openings
-        .into_iter()
-        .map(|(name, rules)| policy(environment, marks, name, &["Egress"], Some(rules)));
-    std::iter::once(deny).chain(openings).collect()
+    openings
 }
 
 fn policy(

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::super::labels;
+use super::super::{kind::ObjectKind, labels};
 use super::*;
 
 /// A token that is easy to find again, however it was encoded.
@@ -285,6 +285,25 @@ fn an_excepted_range_is_cut_out_of_every_allowed_one() {
         })),
         None
     );
+}
+
+#[test]
+fn the_inventory_names_what_is_made_and_nothing_else() {
+    let mut bare = environment();
+    bare.agent_role = None;
+    bare.egress.proxy = None;
+    bare.egress.allow.clear();
+    let mut cut_out = environment();
+    cut_out.egress.allow[0].cidr = cidr("10.0.0.1/32");
+    for environment in [environment(), bare, cut_out] {
+        let made: BTreeSet<_> = references(&environment_objects(&environment))
+            .unwrap()
+            .into_iter()
+            .filter(|made| made.kind != ObjectKind::Namespace)
+            .map(|made| (made.kind, made.name))
+            .collect();
+        assert_eq!(environment_inventory(&environment), made);
+    }
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! What pods do: they start, fail, vanish, push and hand in results.
 
 use codex_k8s::{
-    cluster::snapshot::{
-        NamespacePhase, NamespaceRow, Owner, PodPhase, PodRow, RunMark, Terminated,
+    cluster::{
+        ObjectKind,
+        snapshot::{
+            NamespacePhase, NamespaceRow, ObjectRow, Owner, PodPhase, PodRow, RunMark, Terminated,
+        },
     },
     domain::{
         fact::{Fact, PushFact, ResultRecord, ResultStatus, RunFact},
@@ -118,6 +121,17 @@ impl World {
         };
         self.tell(run, attempt, Fact::Result(result));
         true
+    }
+
+    /// Somebody deletes an object of a run.
+    pub(super) fn delete_by_hand(&mut self, kind: &str, name: &str) {
+        let kind: ObjectKind = kind.parse().expect("a kind");
+        let of = |row: &ObjectRow| row.kind == kind && row.name == name;
+        assert!(
+            self.cluster.objects.iter().any(of),
+            "there is no {kind} {name}"
+        );
+        self.cluster.objects.retain(|row| !of(row));
     }
 
     /// A namespace with our mark that no run explains.

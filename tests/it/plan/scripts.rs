@@ -10,6 +10,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use chrono::Duration;
@@ -18,7 +19,7 @@ use codex_k8s::{
     domain::{
         fact::ResultStatus,
         forge::Permission,
-        ids::{IssueNumber, LabelName, RepositoryId, RunId, Subject},
+        ids::{AgentKey, IssueNumber, LabelName, RepositoryId, RunId, Subject},
         mirror::OwnerVariable,
     },
     plan::{ActionName, Plan},
@@ -183,6 +184,9 @@ impl Player {
             ["stray", name] => world.stray_namespace(name),
             ["sweep"] => world.swept_at = Some(world.now),
             ["advance", time] => world.now += duration(time),
+            ["config", "profile", agent, profile] => self.profile(agent, profile),
+            ["config", "egress", range] => self.egress(range),
+            ["delete", kind, name] => world.delete_by_hand(kind, name),
             ["config", "suspend", mode] => self.suspend(mode),
             ["config", "slots", slots] => world.spec().slots = slots.parse().expect("a number"),
             ["fail", action] => {
@@ -203,6 +207,21 @@ impl Player {
             }
             _ => panic!("nothing is called {words:?}"),
         }
+    }
+
+    fn profile(&mut self, agent: &str, profile: &str) {
+        let desired = Arc::make_mut(&mut self.world.desired);
+        let agent = desired.agents.get_mut(&AgentKey::from(agent));
+        agent.expect("an agent").rbac_profile =
+            serde_json::from_value(profile.into()).expect("a profile");
+    }
+
+    fn egress(&mut self, range: &str) {
+        let guardrails = &mut Arc::make_mut(&mut self.world.desired).platform.guardrails;
+        guardrails.egress.cidrs = match range {
+            "none" => Vec::new(),
+            range => vec![range.to_owned()],
+        };
     }
 
     fn suspend(&mut self, mode: &str) {

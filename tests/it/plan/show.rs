@@ -124,6 +124,11 @@ impl World {
                     let _ = writeln!(out, "  {:?} {}", row.phase, row.name);
                 }
             }
+            "objects" => {
+                for row in &self.cluster.objects {
+                    let _ = writeln!(out, "  {} {}", row.kind, row.name);
+                }
+            }
             "slots" => {
                 for row in &self.rows.slots {
                     let _ = writeln!(out, "  {}: {}", row.slot, row.run);

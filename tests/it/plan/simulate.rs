@@ -5,7 +5,7 @@ use chrono::Duration;
 use codex_k8s::{
     cluster::{
         ObjectKind,
-        manifests::{AttemptSpec, RunEnvironment},
+        manifests::{AttemptSpec, RunEnvironment, environment_objects, references},
         snapshot::{
             JobOutcome, JobRow, NamespacePhase, NamespaceRow, ObjectRow, Owner, PodPhase, PodRow,
             RunMark,
@@ -485,18 +485,20 @@ impl World {
             self.cluster.namespaces.len() - 1
         });
         self.cluster.namespaces[at].input_hash = Some(input_hash.to_owned());
-        self.cluster.objects.retain(|row| row.namespace != *name);
-        for kind in [
-            ObjectKind::ServiceAccount,
-            ObjectKind::ResourceQuota,
-            ObjectKind::LimitRange,
-            ObjectKind::NetworkPolicy,
-        ] {
+        for reference in references(&environment_objects(environment)).expect("objects") {
+            if reference.kind == ObjectKind::Namespace {
+                continue;
+            }
+            let objects = &mut self.cluster.objects;
+            if let Some(row) = objects.iter_mut().find(|row| row.reference() == reference) {
+                row.input_hash = Some(input_hash.to_owned());
+                continue;
+            }
             let uid = format!("object-{}", self.next_id());
             self.cluster.objects.push(ObjectRow {
-                kind,
-                namespace: name.clone(),
-                name: "codex".to_owned(),
+                kind: reference.kind,
+                namespace: reference.namespace,
+                name: reference.name,
                 uid,
                 resource_version: "1".to_owned(),
                 owner: owner.clone(),
@@ -570,7 +572,10 @@ impl World {
                 }
             }
             ObjectKind::Pod => self.cluster.pods.retain(|pod| pod.uid != uid),
-            other => panic!("nothing deletes a {other}"),
+            other => self
+                .cluster
+                .objects
+                .retain(|row| row.kind != other || row.uid != uid),
         }
     }
 
