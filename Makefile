@@ -8,7 +8,7 @@ export SQLX_OFFLINE := true
 # What is given to `make sandbox` and `make faults`, such as ARGS=--once.
 ARGS ?=
 
-.PHONY: help setup sandbox test check generate faults planted cluster-up cluster-down bench docs
+.PHONY: help setup sandbox test check generate faults planted cluster-up cluster-down image bench docs
 
 help: ## Show this menu.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ cluster-up: setup ## Start a real Kubernetes for the tests on this host, or mend
 
 cluster-down: ## End it; nothing of it stays.
 	@tests/cluster/down
+
+image: ## Build the images of platform and runner, without a registry (PROFILE=release).
+	@manifests/images/build
 
 bench: ## Run the benchmarks.
 	@if [ -d benches ]; then cargo bench; else echo "there are no benchmarks yet"; fi
