@@ -59,7 +59,7 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     // First of all: a process without a handler dies of these signals.
     let stop = stop_signal()?;
     let asked = signal(SignalKind::user_defined1()).context("listen for SIGUSR1")?;
-    let platform = Platform::build(settings).await?;
+    let platform = Platform::build(settings, &roles).await?;
     Box::pin(serve(platform, &roles, stop, asked)).await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -120,9 +120,9 @@ async fn serve(
     )
     .await?;
     spawn_metrics(&mut tasks, &platform, &stop);
-    if roles.contains(&Role::Reconciler) {
+    if let Some(reconciler) = &platform.reconciler {
         wake_on_signal(&mut tasks, &platform, &stop, asked);
-        let reconcile = platform.reconciler.run(stop.clone());
+        let reconcile = reconciler.run(stop.clone());
         let ((), ended) = tokio::join!(reconcile, until_all_ended(tasks, &stop));
         return ended;
     }

@@ -14,6 +14,7 @@ mod kube;
 mod plan;
 mod reconcile;
 mod sandbox;
+mod serve;
 mod store;
 mod support;
 mod tidy;

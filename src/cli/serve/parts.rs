@@ -50,7 +50,8 @@ pub(super) struct Platform {
     pub(super) metrics: Metrics,
     pub(super) forge_metrics: Arc<ForgeMetrics>,
     pub(super) wake: Arc<Notify>,
-    pub(super) reconciler: Reconciler,
+    /// Nothing of a process without that role talks to the cluster.
+    pub(super) reconciler: Option<Reconciler>,
     store: Store,
     api_store: ApiStore,
     observer: Arc<ForgeObserver>,
@@ -62,8 +63,9 @@ pub(super) struct Platform {
 }
 
 impl Platform {
-    /// Connects to Postgres and the cluster and puts everything together.
-    pub(super) async fn build(settings: Settings) -> anyhow::Result<Self> {
+    /// Connects to Postgres, and to the cluster where these roles need it, and puts
+    /// everything together.
+    pub(super) async fn build(settings: Settings, roles: &BTreeSet<Role>) -> anyhow::Result<Self> {
         let metrics = Metrics::new().context("register metrics")?;
         let store = Store::connect(&store_settings(&settings, false))
             .await
@@ -80,9 +82,8 @@ impl Platform {
             .context("connect to Postgres with the API's login")?;
         let lease = LeaseState::default();
         let forge_metrics = Arc::new(ForgeMetrics::default());
-        let forge = forge(&settings, false, &lease, &forge_metrics)?;
+        let writing_forge = forge(&settings, false, &lease, &forge_metrics)?;
         let read_forge = forge_reader(&settings, &lease, &forge_metrics)?;
-        let cluster = cluster(&settings, &lease).await?;
         let keys = Arc::new(
             RunKeys::new(settings.run.token_keys.by_version())
                 .context("take over the run token keys")?,
@@ -90,7 +91,7 @@ impl Platform {
         let in_force = ConfigInForce::default();
         let wake = Arc::new(Notify::new());
         let observer = Arc::new(ForgeObserver::new(
-            Arc::clone(&forge),
+            Arc::clone(&writing_forge),
             settings.installation.clone(),
             PollSettings {
                 visibility: settings.timing.visibility,
@@ -105,8 +106,15 @@ impl Platform {
             lease: &lease,
             in_force: &in_force,
         };
-        let reconciler = built.reconciler(forge, cluster, Arc::clone(&observer), &keys, &wake)?;
-        let freshness = reconciler.freshness();
+        let reconciler = if roles.contains(&Role::Reconciler) {
+            let cluster = cluster(&settings, &lease).await?;
+            let observer = Arc::clone(&observer);
+            Some(built.reconciler(writing_forge, cluster, observer, &keys, &wake)?)
+        } else {
+            None
+        };
+        let freshness = reconciler.as_ref().map(Reconciler::freshness);
+        let freshness = freshness.unwrap_or_default();
         Ok(Self {
             settings,
             metrics,
