@@ -112,7 +112,7 @@ async fn observe(args: &PlanArgs) -> anyhow::Result<Vec<PlanInput>> {
     let store = Store::connect(&StoreSettings::new(settings.database.url.expose_secret()))
         .await
         .context("connect to Postgres")?;
-    let cluster = cluster_of(&settings, &LeaseState::default()).await?;
+    let cluster = cluster_of(&settings, "plan", &LeaseState::default()).await?;
     let listed = cluster.list_owned().await;
     let rows = store.load_pass(None).await.context("load the rows")?;
     let cluster = match listed {

@@ -24,6 +24,7 @@ mod listen;
 mod logging;
 mod reader;
 pub mod reference;
+mod replica;
 mod run;
 mod source;
 mod timing;
@@ -41,6 +42,7 @@ pub use forge::{AppCredential, Forge, ForgeCredential};
 pub use listen::{Api, Ops};
 pub use logging::{LogFormat, Logging};
 pub use reader::Reader;
+pub use replica::ReplicaName;
 pub use run::{PullPolicy, Run, TokenKey, TokenKeys};
 pub use source::{Sources, colours_wanted};
 pub use timing::{Profile, Timing};
@@ -52,6 +54,8 @@ use crate::domain::ids::InstallationId;
 pub struct Settings {
     /// Which installation this is.
     pub installation: InstallationId,
+    /// What this process is called among its like.
+    pub replica: ReplicaName,
     /// Where rows are kept.
     pub database: Database,
     /// Where desired state is read from.
@@ -102,6 +106,7 @@ impl Concern for Settings {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         // Every part is read before the first `?`, so that all problems are found.
         let installation = InstallationId::read(reader);
+        let replica = ReplicaName::read(reader);
         let database = Database::read(reader);
         let config = ConfigRepo::read(reader);
         let forge = Forge::read(reader);
@@ -113,6 +118,7 @@ impl Concern for Settings {
         let logging = Logging::read(reader);
         let settings = Self {
             installation: installation?,
+            replica: replica?,
             database: database?,
             config: config?,
             forge: forge?,

@@ -67,6 +67,9 @@ variables! {
     INSTALLATION_ID plain "installationId",
         "The installation that owns what it marks: lower-case letters, digits and inner dashes, at most 40. Required, and never kept in the database.";
 
+    REPLICA plain "replica" ~ "the host's name",
+        "What this process is called in the lease and in the `User-Agent` of its requests, so that a forge's and a cluster's logs tell replicas apart: letters, digits, dots and dashes, at most 63.";
+
     DATABASE_URL secret "database.url",
         "PostgreSQL URL of the reconciler's login. Required.";
     API_DATABASE_URL secret "database.apiUrl" ~ "`CODEXK8S_DATABASE_URL`",

@@ -66,6 +66,8 @@ impl Platform {
     /// Connects to Postgres, and to the cluster where these roles need it, and puts
     /// everything together.
     pub(super) async fn build(settings: Settings, roles: &BTreeSet<Role>) -> anyhow::Result<Self> {
+        let holder = format!("{}-{}", settings.replica, uuid::Uuid::new_v4().simple());
+        tracing::info!(lease.holder = holder, "starting");
         let metrics = Metrics::new().context("register metrics")?;
         let store = Store::connect(&store_settings(&settings, false))
             .await
@@ -82,8 +84,8 @@ impl Platform {
             .context("connect to Postgres with the API's login")?;
         let lease = LeaseState::default();
         let forge_metrics = Arc::new(ForgeMetrics::default());
-        let writing_forge = forge(&settings, false, &lease, &forge_metrics)?;
-        let read_forge = forge_reader(&settings, &lease, &forge_metrics)?;
+        let writing_forge = forge(&settings, &holder, false, &lease, &forge_metrics)?;
+        let read_forge = forge_reader(&settings, &holder, &lease, &forge_metrics)?;
         let keys = Arc::new(
             RunKeys::new(settings.run.token_keys.by_version())
                 .context("take over the run token keys")?,
@@ -101,13 +103,14 @@ impl Platform {
         ));
         let built = Built {
             settings: &settings,
+            holder: &holder,
             store: &store,
             metrics: &metrics,
             lease: &lease,
             in_force: &in_force,
         };
         let reconciler = if roles.contains(&Role::Reconciler) {
-            let cluster = cluster(&settings, &lease).await?;
+            let cluster = cluster(&settings, &holder, &lease).await?;
             let observer = Arc::clone(&observer);
             Some(built.reconciler(writing_forge, cluster, observer, &keys, &wake)?)
         } else {
@@ -199,6 +202,7 @@ impl WakeHandle for Hinted {
 /// What the reconciler is built from.
 struct Built<'a> {
     settings: &'a Settings,
+    holder: &'a str,
     store: &'a Store,
     metrics: &'a Metrics,
     lease: &'a LeaseState,
@@ -242,7 +246,7 @@ impl Built<'_> {
         let keeper = LeaseKeeper::new(
             self.store.clone(),
             Arc::clone(&cluster),
-            format!("{}-{}", hostname(), uuid::Uuid::new_v4().simple()),
+            self.holder.to_owned(),
             LeaseTiming {
                 lease: timing.lease,
                 margin: timing.margin,
@@ -273,11 +277,12 @@ impl Built<'_> {
     }
 }
 
-fn hostname() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
+/// How requests of this replica name their sender.
+fn user_agent(holder: &str) -> String {
+    format!(
+        concat!("codex-k8s/", env!("CARGO_PKG_VERSION"), " ({})"),
+        holder
+    )
 }
 
 fn store_settings(settings: &Settings, api: bool) -> StoreSettings {
@@ -295,7 +300,7 @@ fn store_settings(settings: &Settings, api: bool) -> StoreSettings {
     }
 }
 
-fn github_settings(settings: &Settings, read_only: bool) -> GithubSettings {
+fn github_settings(settings: &Settings, holder: &str, read_only: bool) -> GithubSettings {
     let forge = &settings.forge;
     let (name, credential) = if read_only {
         ("read", &forge.read_credential)
@@ -313,6 +318,7 @@ fn github_settings(settings: &Settings, read_only: bool) -> GithubSettings {
     GithubSettings {
         graphql_url: Some(forge.graphql_url.clone()),
         web_url: Some(forge.git_url.clone()),
+        user_agent: user_agent(holder),
         request_timeout: settings.timing.request_timeout,
         push_timeout: PUSH_TIMEOUT.min(settings.timing.request_timeout * 6),
         ..GithubSettings::new(forge.api_url.clone(), name, credential)
@@ -321,12 +327,13 @@ fn github_settings(settings: &Settings, read_only: bool) -> GithubSettings {
 
 fn forge(
     settings: &Settings,
+    holder: &str,
     read_only: bool,
     lease: &LeaseState,
     metrics: &Arc<ForgeMetrics>,
 ) -> anyhow::Result<Arc<dyn Forge>> {
     let forge = GithubForge::new(
-        github_settings(settings, read_only),
+        github_settings(settings, holder, read_only),
         Arc::new(lease.clone()),
         Arc::clone(metrics),
     );
@@ -340,15 +347,17 @@ fn forge(
 /// The forge as the API roles see it: with the credential that only reads.
 fn forge_reader(
     settings: &Settings,
+    holder: &str,
     lease: &LeaseState,
     metrics: &Arc<ForgeMetrics>,
 ) -> anyhow::Result<Arc<dyn Forge>> {
-    forge(settings, true, lease, metrics)
+    forge(settings, holder, true, lease, metrics)
 }
 
 /// The cluster behind the settings, with this gate before its writes.
 pub(in crate::cli) async fn cluster(
     settings: &Settings,
+    holder: &str,
     lease: &LeaseState,
 ) -> anyhow::Result<Arc<dyn Cluster>> {
     let connection = match &settings.cluster.kubeconfig {
@@ -359,6 +368,7 @@ pub(in crate::cli) async fn cluster(
         None => Connection::InCluster,
     };
     let options = KubeOptions {
+        user_agent: user_agent(holder),
         request_timeout: settings.timing.request_timeout,
         ..KubeOptions::new(
             settings.installation.as_str(),

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::header::{self, HeaderValue};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use secrecy::SecretString;
@@ -61,6 +62,13 @@ pub enum ConnectError {
         #[source]
         source: http::uri::InvalidUri,
     },
+    /// What we call ourselves is no header.
+    #[error("the user agent is not usable")]
+    UserAgent {
+        /// Why not.
+        #[source]
+        source: http::header::InvalidHeaderValue,
+    },
     /// The client cannot be built, for example for lack of a certificate.
     #[error("the cluster client cannot be built")]
     Client(#[source] Box<kube::Error>),
@@ -80,6 +88,9 @@ pub(super) async fn client(
     config.reset_reader_on_write = true;
     // A retry inside the client would send after the write gate was asked.
     config.default_retry = false;
+    let agent = HeaderValue::from_str(&options.user_agent);
+    let agent = agent.map_err(|source| ConnectError::UserAgent { source })?;
+    config.headers.push((header::USER_AGENT, agent));
     Client::try_from(config).map_err(|source| ConnectError::Client(Box::new(source)))
 }
 

@@ -47,6 +47,8 @@ pub struct KubeOptions {
     pub installation: String,
     /// The namespace of the platform itself: the copied lease stands there.
     pub platform_namespace: String,
+    /// Who requests say they are from, in `User-Agent`.
+    pub user_agent: String,
     /// The longest a request may take. It must stay below the lease's margin.
     pub request_timeout: Duration,
     /// How long one watch request lasts. A connection that died silently is
@@ -62,6 +64,7 @@ impl KubeOptions {
         Self {
             installation: installation.into(),
             platform_namespace: platform_namespace.into(),
+            user_agent: concat!("codex-k8s/", env!("CARGO_PKG_VERSION")).to_owned(),
             request_timeout: Duration::from_secs(10),
             watch_timeout: Duration::from_mins(1),
             page_size: 500,

@@ -35,6 +35,8 @@ pub struct GithubSettings {
     pub graphql_url: Option<Url>,
     /// The base of web and clone addresses; derived from `api_url` by default.
     pub web_url: Option<Url>,
+    /// Who requests say they are from, in `User-Agent`.
+    pub user_agent: String,
     /// The longest a request may take, its answer included.
     pub request_timeout: Duration,
     /// The longest a push may take.
@@ -64,6 +66,7 @@ impl GithubSettings {
             api_url,
             graphql_url: None,
             web_url: None,
+            user_agent: concat!("codex-k8s/", env!("CARGO_PKG_VERSION")).to_owned(),
             request_timeout: Duration::from_secs(10),
             push_timeout: Duration::from_mins(1),
             ca_bundle: None,

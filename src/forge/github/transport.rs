@@ -80,7 +80,7 @@ pub(super) fn http_client(settings: &GithubSettings) -> Result<reqwest::Client, 
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .connect_timeout(settings.request_timeout)
-        .user_agent(concat!("codex-k8s/", env!("CARGO_PKG_VERSION")));
+        .user_agent(&settings.user_agent);
     if let Some(pem) = &settings.ca_bundle {
         let bundle = reqwest::Certificate::from_pem_bundle(pem)
             .map_err(|error| format!("the CA bundle is unreadable: {error}"))?;
