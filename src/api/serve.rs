@@ -7,8 +7,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// How long open requests may take to end: a push that waits for its outcome
-/// is repeated by the agent.
-const DRAIN: Duration = Duration::from_secs(10);
+/// is repeated by the agent. With all else it is less than the ten seconds in
+/// which a process that is told to stop has ended.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// Serves until `shutdown`, then lets open requests end for a short while.
 pub async fn serve(

@@ -49,6 +49,11 @@ pub const CONCURRENCY: usize = 8;
 pub trait WriterProof: Send + Sync + fmt::Debug {
     /// The grant under which rows may be written now; `None` once the lease is lost.
     fn grant(&self) -> Option<LeaseGrant>;
+
+    /// Whether a further action may be begun: not any more once we are about to leave.
+    fn may_begin(&self) -> bool {
+        true
+    }
 }
 
 /// What applying needs to know beside the plan.
@@ -76,7 +81,7 @@ pub enum Outcome {
     Skipped,
     /// It failed and backs off.
     Failed,
-    /// Nothing was sent: the lease is lost or about to be.
+    /// Nothing was sent: the lease is lost or about to be, or we are about to leave.
     NotSent,
 }
 
@@ -234,6 +239,9 @@ impl Applier {
         now: Timestamp,
         own: &[UserId],
     ) -> (&'static str, Outcome) {
+        if !proof.may_begin() {
+            return (action.kind.name().into(), Outcome::NotSent);
+        }
         let performing = Performing {
             applier: self,
             action,

@@ -56,6 +56,9 @@ enum Command {
     },
 }
 
+/// How long work on threads of its own may take to end after everything else.
+const WIND_UP: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Parses the arguments and runs the command. Usage errors exit with 1, as `plan` keeps 2 for
 /// pending changes.
 pub fn main() -> ExitCode {
@@ -111,5 +114,8 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(work)
+    let done = runtime.block_on(work);
+    // Whatever still blocks a thread, such as a fetch from a Git server that hangs, is not waited for.
+    runtime.shutdown_timeout(WIND_UP);
+    done
 }

@@ -59,7 +59,10 @@ pub async fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     // First of all: a process without a handler dies of these signals.
     let stop = stop_signal()?;
     let asked = signal(SignalKind::user_defined1()).context("listen for SIGUSR1")?;
-    let platform = Platform::build(settings, &roles).await?;
+    let platform = tokio::select! {
+        built = Platform::build(settings, &roles) => built?,
+        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+    };
     Box::pin(serve(platform, &roles, stop, asked)).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,23 +3,37 @@
 //! The grant is renewed well before its end. Outside Postgres nothing is sent
 //! after `until − margin`, measured on the boot-time clock that goes on while
 //! a process is stopped; and a new holder sends nothing before the former
-//! holder's `until + margin`, unless that one gave the lease back.
+//! holder's `until + margin`, unless that one gave the lease back. The rows'
+//! clock alone is not believed in that: it may have jumped. The former holder's
+//! last beat was made before we saw it, so it sends nothing once a lease's time
+//! has passed since on our own clock.
+//!
+//! A database that does not answer holds nobody up: each step is broken off by
+//! us, because a server that is frozen or cut off breaks nothing off itself.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     apply::WriterProof,
     cluster::{Cluster, LeaseRecord, NotSent, WriteGate},
     domain::ids::Epoch,
-    store::{Edge, LeaseGrant, Store, StoreError},
+    store::{Edge, LeaseGrant, LeaseRow, Store, StoreError},
     telemetry::metrics::Metrics,
 };
+
+/// How long giving the lease back may take: whoever stops with the database away must end.
+const GIVE_BACK: Duration = Duration::from_secs(2);
+/// A look this much after the lease's end finds it ended.
+const JUST_AFTER: Duration = Duration::from_millis(5);
 
 /// The lease's constants.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +48,39 @@ impl LeaseTiming {
     /// The last moment of sending under a grant that was asked for at this time since boot.
     fn send_until(&self, asked_at: Duration) -> Duration {
         asked_at + self.lease.saturating_sub(self.margin)
+    }
+
+    /// The first moment of sending under a grant that was answered at this time since boot: when
+    /// nothing of the former holder can be on its way any more, by the rows' clock and, since its
+    /// last beat was seen, by ours.
+    fn send_from(
+        &self,
+        grant: &LeaseGrant,
+        answered_at: Duration,
+        seen: Option<Duration>,
+    ) -> Duration {
+        let Some(until) = grant.former_until else {
+            return Duration::ZERO;
+        };
+        let margin = chrono::Duration::from_std(self.margin).unwrap_or_default();
+        let left = (until + margin - grant.now).to_std().unwrap_or_default();
+        (answered_at + left).max(seen.unwrap_or(answered_at) + self.lease)
+    }
+
+    /// How often it is renewed.
+    fn renew_every(&self) -> Duration {
+        self.lease / 4
+    }
+
+    /// How often a standby looks at it: often enough that its own measure of a dead holder's
+    /// time ends no later than that one's `until + margin`.
+    fn look_every(&self) -> Duration {
+        (self.lease / 6).min(self.margin / 2)
+    }
+
+    /// How long one step may take. The server's own limit for a statement is shorter.
+    fn step_limit(&self) -> Duration {
+        self.lease / 3
     }
 }
 
@@ -58,6 +105,7 @@ struct Held {
 pub struct LeaseState {
     held: Arc<Mutex<Option<Held>>>,
     changed: Arc<watch::Sender<bool>>,
+    leaving: Arc<AtomicBool>,
 }
 
 impl Default for LeaseState {
@@ -65,6 +113,7 @@ impl Default for LeaseState {
         Self {
             held: Arc::default(),
             changed: Arc::new(watch::Sender::new(false)),
+            leaving: Arc::default(),
         }
     }
 }
@@ -102,6 +151,11 @@ impl LeaseState {
         })
     }
 
+    /// From now on nothing new is begun; what is in hand goes on.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// How long until the first write may leave; `None` where the lease is not held.
     pub fn quiet_for(&self) -> Option<Duration> {
         self.with(|held| {
@@ -118,6 +172,10 @@ impl WriterProof for LeaseState {
                 .filter(|held| since_boot() < held.send_until)
                 .map(|held| held.grant.clone())
         })
+    }
+
+    fn may_begin(&self) -> bool {
+        !self.leaving.load(Ordering::Relaxed)
     }
 }
 
@@ -142,6 +200,17 @@ pub struct LeaseKeeper {
     timing: LeaseTiming,
     state: LeaseState,
     metrics: Metrics,
+    /// Nudged when the lease was given back, perhaps.
+    free: Arc<Notify>,
+    /// The last beat of somebody else's that was seen, and when first, since boot.
+    seen: Mutex<Option<Seen>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    epoch: Epoch,
+    beat: i64,
+    at: Duration,
 }
 
 impl LeaseKeeper {
@@ -161,32 +230,67 @@ impl LeaseKeeper {
             timing,
             state,
             metrics,
+            free: Arc::default(),
+            seen: Mutex::default(),
         }
     }
 
-    /// Keeps the lease until told to stop; gives it back then.
+    /// Who this process is to the others.
+    pub fn holder(&self) -> &str {
+        &self.holder
+    }
+
+    /// Nudged, a standby looks at the lease at once.
+    pub fn free(&self) -> Arc<Notify> {
+        Arc::clone(&self.free)
+    }
+
+    /// Keeps the lease until told to stop; it is not given back by that.
     pub async fn run(&self, stop: CancellationToken) {
-        let period = self.timing.lease / 4;
         loop {
-            if let Err(error) = self.step().await {
-                tracing::warn!(%error, "lease could not be kept");
-            }
+            let began = tokio::time::Instant::now();
+            let pause = tokio::select! {
+                () = stop.cancelled() => return,
+                pause = self.timed_step() => pause,
+            };
             tokio::select! {
-                () = stop.cancelled() => break,
-                () = tokio::time::sleep(period) => {}
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep_until(began + pause) => {}
+                () = self.free.notified() => {}
             }
         }
-        if let Some(grant) = self.state.with(|held| held.take().map(|held| held.grant)) {
-            self.state.set(None);
-            if let Err(error) = self.store.release(&grant).await {
-                tracing::warn!(%error, "lease could not be given back");
-            }
-        }
-        self.metrics.store.set_lease(false, 0);
     }
 
-    /// Takes the lease where it is not held, else prolongs it.
-    pub async fn step(&self) -> Result<(), StoreError> {
+    /// Gives the lease back: nothing of ours may be on its way any more.
+    pub async fn give_back(&self) {
+        let held = self.state.with(Option::take);
+        self.state.set(None);
+        self.metrics.store.set_lease(false, 0);
+        let Some(Held { grant, .. }) = held else {
+            return;
+        };
+        match tokio::time::timeout(GIVE_BACK, self.store.release(&grant)).await {
+            Ok(Ok(())) => tracing::info!(lease.epoch = grant.epoch.0, "lease given back"),
+            Ok(Err(error)) => tracing::warn!(%error, "lease could not be given back"),
+            Err(_) => tracing::warn!("lease could not be given back: no answer"),
+        }
+    }
+
+    /// One step, and how long after its beginning the next is due.
+    async fn timed_step(&self) -> Duration {
+        let limit = self.timing.step_limit();
+        match tokio::time::timeout(limit, self.step()).await {
+            Ok(Ok(pause)) => return pause,
+            Ok(Err(error)) => tracing::warn!(%error, "lease could not be kept"),
+            Err(_) => tracing::warn!("lease could not be kept: no answer"),
+        }
+        self.drop_if_over();
+        self.timing.look_every()
+    }
+
+    /// Takes the lease where it is free, or prolongs it; answers how long after its beginning the
+    /// next step is due.
+    pub async fn step(&self) -> Result<Duration, StoreError> {
         let held = self
             .state
             .with(|held| held.as_ref().map(|held| held.grant.clone()));
@@ -196,7 +300,7 @@ impl LeaseKeeper {
         }
     }
 
-    async fn renew(&self, grant: &LeaseGrant) -> Result<(), StoreError> {
+    async fn renew(&self, grant: &LeaseGrant) -> Result<Duration, StoreError> {
         let asked_at = since_boot();
         match self.store.renew(grant, self.timing.lease).await {
             Ok(grant) => {
@@ -211,48 +315,51 @@ impl LeaseKeeper {
                 let edges = self.store.edges();
                 edges.at("lease prolonged", Edge::AfterCommit).await;
                 self.copy(&record).await;
-                Ok(())
+                Ok(self.timing.renew_every())
             }
             Err(StoreError::LeaseLost) => {
                 tracing::warn!("lease lost");
-                self.metrics.store.lease_lost();
-                self.metrics.store.set_lease(false, 0);
-                self.state.set(None);
+                self.lose();
                 Err(StoreError::LeaseLost)
             }
-            Err(error) => {
-                let over = self.state.with(|held| {
-                    held.as_ref()
-                        .is_some_and(|held| since_boot() >= held.send_until)
-                });
-                if over {
-                    self.state.set(None);
-                }
-                Err(error)
-            }
+            Err(error) => Err(error),
         }
     }
 
-    async fn acquire(&self) -> Result<(), StoreError> {
+    fn lose(&self) {
+        self.metrics.store.lease_lost();
+        self.metrics.store.set_lease(false, 0);
+        self.state.set(None);
+    }
+
+    /// Stands by once nothing may be sent any more, although nobody could be asked.
+    fn drop_if_over(&self) {
+        let over = self.state.with(|held| {
+            held.as_ref()
+                .is_some_and(|held| since_boot() >= held.send_until)
+        });
+        if over {
+            self.lose();
+        }
+    }
+
+    async fn acquire(&self) -> Result<Duration, StoreError> {
         let before = self.store.read_lease().await?;
+        self.see(&before);
+        if let Ok(left) = (before.until - before.now).to_std()
+            && !left.is_zero()
+        {
+            return Ok(self.timing.look_every().min(left + JUST_AFTER));
+        }
         let asked_at = since_boot();
-        let Some(mut grant) = self
-            .store
-            .try_acquire(&self.holder, self.timing.lease)
-            .await?
-        else {
-            return Ok(());
+        let taken = self.store.try_acquire(&self.holder, self.timing.lease);
+        let Some(mut grant) = taken.await? else {
+            return Ok(self.timing.look_every());
         };
-        let clean = before.holder.is_none();
-        let quiet = if clean {
-            Duration::ZERO
-        } else {
-            let margin = chrono::Duration::from_std(self.timing.margin).unwrap_or_default();
-            (before.until + margin - grant.now)
-                .to_std()
-                .unwrap_or_default()
-        };
+        let seen = self.seen_before(&grant);
+        let send_from = self.timing.send_from(&grant, since_boot(), seen);
         self.jump_if_restored(&mut grant).await?;
+        let quiet = send_from.saturating_sub(since_boot());
         tracing::info!(
             lease.epoch = grant.epoch.0,
             lease.quiet_ms = quiet.as_millis(),
@@ -267,10 +374,30 @@ impl LeaseKeeper {
         self.state.set(Some(Held {
             grant,
             send_until: self.timing.send_until(asked_at),
-            send_from: asked_at + quiet,
+            send_from,
         }));
         self.copy(&record).await;
-        Ok(())
+        Ok(self.timing.renew_every())
+    }
+
+    /// Notes the beat of whoever holds the lease.
+    fn see(&self, row: &LeaseRow) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_none_or(|seen| (seen.epoch, seen.beat) != (row.epoch, row.beat)) {
+            *seen = Some(Seen {
+                epoch: row.epoch,
+                beat: row.beat,
+                at: since_boot(),
+            });
+        }
+    }
+
+    /// When the beat that a grant follows was seen first; any other that we saw means that its
+    /// holder came and went unseen.
+    fn seen_before(&self, grant: &LeaseGrant) -> Option<Duration> {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.filter(|seen| seen.beat + 1 == grant.beat)
+            .map(|seen| seen.at)
     }
 
     /// A database whose epoch is behind the cluster's copy was restored from a backup: its
@@ -311,53 +438,4 @@ impl LeaseKeeper {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::Timestamp;
-
-    const FAR: Duration = Duration::from_hours(1);
-
-    fn state(send_from: Duration, send_until: Duration) -> LeaseState {
-        let state = LeaseState::default();
-        state.set(Some(Held {
-            grant: LeaseGrant {
-                holder: "replica-a".to_owned(),
-                epoch: Epoch(1),
-                until: Timestamp::UNIX_EPOCH,
-                beat: 1,
-                now: Timestamp::UNIX_EPOCH,
-            },
-            send_until,
-            send_from,
-        }));
-        state
-    }
-
-    #[test]
-    fn nothing_is_sent_without_a_lease_in_its_quiet_time_or_near_its_end() {
-        let now = since_boot();
-        assert!(LeaseState::default().check().is_err());
-        let open = state(now, now + FAR);
-        assert!(open.check().is_ok() && open.grant().is_some());
-        let quiet = state(now + FAR, now + FAR * 2);
-        assert!(quiet.check().is_err() && quiet.grant().is_some());
-        // The clock stands at or after the end: rows are not written either.
-        let ending = state(Duration::ZERO, now);
-        assert!(ending.check().is_err() && ending.grant().is_none());
-        open.set(None);
-        assert!(open.check().is_err() && open.grant().is_none());
-    }
-
-    #[test]
-    fn the_last_write_leaves_a_margin_before_the_end() {
-        let margin = Duration::from_secs(12);
-        let timing = LeaseTiming {
-            lease: Duration::from_mins(1),
-            margin,
-        };
-        assert_eq!(
-            timing.send_until(Duration::from_secs(100)),
-            Duration::from_secs(148)
-        );
-    }
-}
+mod tests;

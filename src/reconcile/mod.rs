@@ -30,7 +30,7 @@ use std::{
 
 use futures::StreamExt;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use self::{
     config::{ConfigInForce, ConfigPoller},
@@ -43,9 +43,13 @@ use crate::{
     desired::source::LocalWatch,
     domain::snapshot::StoreSnapshot,
     observed::forge::{ForgeObserver, PollRequest, StoreMirror},
-    store::Store,
+    store::{Notice, Store},
     telemetry::metrics::{Metrics, Source},
 };
+
+/// How long the action in hand may take once we are told to stop: with giving the lease back it
+/// is less than the ten seconds in which a process that is told to stop has ended.
+const HAND_IN: Duration = Duration::from_secs(6);
 
 /// Passes that follow each other without a pause at most: past this something plans in circles.
 const MAX_PASSES: usize = 50;
@@ -140,30 +144,36 @@ impl Reconciler {
     }
 
     /// Runs until told to stop: finishes the action in hand, gives the lease back, returns.
+    ///
+    /// *Guarantees*: returns within [`HAND_IN`] and the time that giving back may take. An
+    /// action that takes longer is left where it is, and the lease with it: it runs out by itself
+    /// and makes its taker wait until our last request has surely ended.
     pub async fn run(&self, stop: CancellationToken) {
-        let work = stop.child_token();
-        let keep = stop.child_token();
-        let nudges = tokio::spawn(self.nudges(work.clone()));
-        let loops = async {
-            self.terms(&stop).await;
-            work.cancel();
+        let nudges = AbortOnDropHandle::new(tokio::spawn(self.nudges()));
+        // The keeper outlives the work, so that the lease is kept until the last write.
+        let keep = CancellationToken::new();
+        let work = async {
+            let done = tokio::select! {
+                () = self.terms(&stop) => true,
+                () = self.too_long(&stop) => false,
+            };
             keep.cancel();
+            done
         };
-        // The keeper outlives the work, so that the lease is given back after the last write.
-        let keeper_stop = CancellationToken::new();
-        let keeper = async {
-            tokio::select! {
-                () = self.parts.keeper.run(keeper_stop.clone()) => {}
-            }
-        };
-        tokio::join!(
-            async {
-                loops.await;
-                keeper_stop.cancel();
-            },
-            keeper
-        );
-        nudges.abort();
+        let (done, ()) = tokio::join!(work, self.parts.keeper.run(keep.clone()));
+        drop(nudges);
+        if done {
+            self.parts.keeper.give_back().await;
+        } else {
+            tracing::warn!("an action takes too long: left to the next holder, as is the lease");
+        }
+    }
+
+    /// Ends when the action in hand has had its time after being told to stop.
+    async fn too_long(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
+        self.parts.lease.leave();
+        tokio::time::sleep(HAND_IN).await;
     }
 
     /// Term after term of the lease.
@@ -207,11 +217,14 @@ impl Reconciler {
             }
         }
         self.begin_term().await;
-        tokio::join!(
-            self.poll_config(stop),
-            self.poll_forge(stop),
-            self.pass_loop(stop)
-        );
+        // Reading is broken off at once: what was read whole is stored whole, or not at all.
+        let polls = async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = async { tokio::join!(self.poll_config(stop), self.poll_forge(stop)) } => {}
+            }
+        };
+        tokio::join!(polls, self.pass_loop(stop));
     }
 
     async fn poll_config(&self, stop: &CancellationToken) {
@@ -321,9 +334,10 @@ impl Reconciler {
     }
 
     /// Turns watches and notices into nudges. Runs with and without the lease.
-    fn nudges(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+    fn nudges(&self) -> impl Future<Output = ()> + Send + 'static {
         let store = self.parts.store.clone();
         let wake = Arc::clone(&self.parts.wake);
+        let free = self.parts.keeper.free();
         let mut cluster = self.parts.cluster.watch();
         async move {
             let by_cluster = async {
@@ -331,23 +345,27 @@ impl Reconciler {
                     wake.notify_one();
                 }
             };
-            let by_facts = async {
+            let by_notice = async {
                 loop {
                     match store.listen().await {
-                        Ok(mut facts) => {
-                            while facts.next().await.is_some() {
-                                wake.notify_one();
+                        Ok(mut notices) => {
+                            while let Some(notice) = notices.next().await {
+                                match notice {
+                                    Notice::Facts => wake.notify_one(),
+                                    Notice::LeaseFree => free.notify_one(),
+                                    Notice::Anything => {
+                                        wake.notify_one();
+                                        free.notify_one();
+                                    }
+                                }
                             }
                         }
-                        Err(error) => tracing::warn!(%error, "facts are not announced"),
+                        Err(error) => tracing::warn!(%error, "nothing is announced to us"),
                     }
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                ((), ()) = async { tokio::join!(by_cluster, by_facts) } => {}
-            }
+            tokio::join!(by_cluster, by_notice);
         }
     }
 }

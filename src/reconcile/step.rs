@@ -19,7 +19,7 @@ impl Reconciler {
         if self.parts.lease.grant().is_none() {
             self.parts.passes.forget();
         }
-        kept
+        kept.map(|_| ())
     }
 
     /// Begins a term of the lease: the last accepted config is in force again.

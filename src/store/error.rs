@@ -81,11 +81,12 @@ impl From<sqlx::Error> for StoreError {
                         constraint,
                         source: error,
                     },
-                    // Connection lost, shutting down, too many connections, or broken off by a limit.
+                    // Connection lost, shutting down, too many connections, broken off by a limit, or
+                    // read-only: a standby, or a primary whose disk is full.
                     code if code.starts_with("08")
                         || code.starts_with("57")
                         || code.starts_with("53")
-                        || code == "25P03" =>
+                        || matches!(code, "25P03" | "25006") =>
                     {
                         Self::Unavailable(error)
                     }

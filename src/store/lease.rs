@@ -24,6 +24,9 @@ pub struct LeaseGrant {
     pub beat: i64,
     /// The database's time of the grant.
     pub now: Timestamp,
+    /// The end of the former holder's lease, where that one did not give it back: requests of
+    /// its may still be on their way.
+    pub former_until: Option<Timestamp>,
 }
 
 /// The lease's row.
@@ -43,17 +46,21 @@ pub struct LeaseRow {
 
 impl Store {
     /// Takes the lease where it is free or has run out, with a new epoch; waits for
-    /// transactions of the former holder that are still open.
+    /// transactions of the former holder that are still open. Whose lease it was is read in the
+    /// same statement: read before, somebody else could have held and left it in between.
     pub async fn try_acquire(
         &self,
         holder: &str,
         duration: Duration,
     ) -> Result<Option<LeaseGrant>, StoreError> {
         let row = sqlx::query!(
-            r#"update lease set holder = $1, epoch = epoch + 1, beat = beat + 1,
+            r#"with former as (
+                   select holder, until from lease where until <= platform_now() for update)
+               update lease set holder = $1, epoch = epoch + 1, beat = beat + 1,
                    until = platform_now() + $2, updated_at = platform_now()
-               where until <= platform_now()
-               returning epoch, until, beat, platform_now() as "now!""#,
+               from former
+               returning epoch, lease.until, beat, platform_now() as "now!",
+                   former.holder as "former_holder?", former.until as "former_until!""#,
             holder,
             interval(duration),
         )
@@ -65,6 +72,7 @@ impl Store {
             until: row.until,
             beat: row.beat,
             now: row.now,
+            former_until: row.former_holder.map(|_| row.former_until),
         }))
     }
 
@@ -92,21 +100,26 @@ impl Store {
             until: row.until,
             beat: row.beat,
             now: row.now,
+            former_until: grant.former_until,
         })
     }
 
-    /// Gives the lease back at once, so that a standby need not wait for its end.
+    /// Gives the lease back at once and tells who stands by, so that nobody waits for its end.
     /// Does nothing where it is held no more. A lease without a holder was given back: nothing
     /// of the former holder is on its way any more.
     pub async fn release(&self, grant: &LeaseGrant) -> Result<(), StoreError> {
         sqlx::query!(
-            "update lease set holder = null, until = least(until, platform_now()),
-                 updated_at = platform_now()
-             where holder = $1 and epoch = $2",
+            r#"with freed as (
+                   update lease set holder = null, until = least(until, platform_now()),
+                       updated_at = platform_now()
+                   where holder = $1 and epoch = $2
+                   returning epoch)
+               select pg_notify($3, epoch::text)::text as told from freed"#,
             grant.holder,
             grant.epoch.0,
+            super::wake::LEASE_CHANNEL,
         )
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
         Ok(())
     }

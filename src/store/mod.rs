@@ -59,7 +59,7 @@ pub use lease::{LeaseGrant, LeaseRow};
 pub use migrate::{ApiRole, migrate};
 pub use people::{Member, ProjectMembers};
 pub use runs::{Change, RunChanges, Transition};
-pub use wake::WakeStream;
+pub use wake::{Notice, WakeStream};
 
 use crate::domain::Timestamp;
 

@@ -10,6 +10,9 @@ use crate::{
     store::Store,
 };
 
+/// How long Postgres may take to answer: whoever asks us is not patient either.
+const PATIENCE: Duration = Duration::from_millis(900);
+
 /// What readiness is made of.
 pub(super) struct PlatformReadiness {
     pub(super) store: Store,
@@ -36,7 +39,11 @@ impl Readiness for PlatformReadiness {
 
 impl PlatformReadiness {
     async fn postgres(&self) -> ReadyCheck {
-        match self.store.schema_is_current().await {
+        let asked = tokio::time::timeout(PATIENCE, self.store.schema_is_current());
+        let Ok(answer) = asked.await else {
+            return ReadyCheck::not_ready("postgres", "no answer");
+        };
+        match answer {
             Ok(true) => ReadyCheck::ready("postgres"),
             Ok(false) => ReadyCheck::not_ready("postgres", "the schema is not migrated"),
             Err(error) => ReadyCheck::not_ready("postgres", error.to_string()),
