@@ -10,6 +10,7 @@ mod place;
 
 use std::{
     fs,
+    io::Write,
     net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -21,13 +22,19 @@ use secrecy::SecretString;
 
 use place::{Place, Runner};
 
-/// Runs the server beside a pipe: at the pipe's end it stops the server at once and cleanly, and
-/// removes the folder where asked.
+/// Runs the server beside a pipe: a signal's name that comes through it stops the server by that
+/// and starts it again; at the pipe's end the server is stopped at once and cleanly, and the
+/// folder removed where asked.
 const WATCHER: &str = r#"
 clean=$1; shift
 "$@" </dev/null &
 server=$!
-read -r _
+while read -r signal; do
+    kill "-$signal" "$server"
+    wait "$server"
+    "$@" </dev/null &
+    server=$!
+done
 kill -INT "$server"
 wait "$server"
 [ -z "$clean" ] || rm -rf -- "$clean"
@@ -35,6 +42,8 @@ wait "$server"
 
 /// How long a server may take to answer, recovery after a crash included.
 const START_LIMIT: Duration = Duration::from_mins(1);
+/// How often it is asked meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Why there is no private Postgres.
 #[derive(Debug, thiserror::Error)]
@@ -84,10 +93,20 @@ pub enum Durability {
     Fast,
 }
 
+/// How a server is stopped before it is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// `pg_ctl -m fast`: connections are ended, what is committed is written.
+    Fast,
+    /// `pg_ctl -m immediate`: as by a crash; the start recovers.
+    Immediate,
+}
+
 /// A running private Postgres; dropping it stops it.
 #[derive(Debug)]
 pub struct PrivatePostgres {
     watcher: Child,
+    root: PathBuf,
     port: u16,
     password: String,
 }
@@ -100,13 +119,13 @@ impl PrivatePostgres {
         durability: Durability,
     ) -> Result<Self, PostgresError> {
         let start = move || Self::launch(data_dir.as_deref(), durability);
-        let (server, log) = tokio::task::spawn_blocking(start).await.map_err(|error| {
+        let server = tokio::task::spawn_blocking(start).await.map_err(|error| {
             PostgresError::Program {
                 program: "launching".to_owned(),
                 output: error.to_string(),
             }
         })??;
-        server.wait_until_ready(&log).await?;
+        server.wait_until_ready().await?;
         Ok(server)
     }
 
@@ -126,10 +145,38 @@ impl PrivatePostgres {
         self.port
     }
 
-    fn launch(
-        data_dir: Option<&Path>,
-        durability: Durability,
-    ) -> Result<(Self, PathBuf), PostgresError> {
+    /// The server's main process.
+    pub fn process(&self) -> Option<i32> {
+        let file = fs::read_to_string(self.root.join("data/postmaster.pid")).ok()?;
+        file.lines().next()?.trim().parse().ok()
+    }
+
+    /// Stops the server and starts it again on the same port; returns when it answers.
+    pub async fn restart(&self, how: Shutdown) -> Result<(), PostgresError> {
+        let before = self.process();
+        let signal: &[u8] = match how {
+            Shutdown::Fast => b"INT\n",
+            Shutdown::Immediate => b"QUIT\n",
+        };
+        let told = self
+            .watcher
+            .stdin
+            .as_ref()
+            .map(|mut pipe| pipe.write_all(signal));
+        if !matches!(told, Some(Ok(()))) {
+            return Err(self.silent());
+        }
+        let began = Instant::now();
+        while began.elapsed() < START_LIMIT {
+            if self.process().is_some_and(|now| Some(now) != before) {
+                return self.wait_until_ready().await;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Err(self.silent())
+    }
+
+    fn launch(data_dir: Option<&Path>, durability: Durability) -> Result<Self, PostgresError> {
         let bin = find_binaries().ok_or(PostgresError::NotInstalled)?;
         let runner = Runner::find()?;
         let place = Place::prepare(data_dir, &runner)?;
@@ -141,28 +188,32 @@ impl PrivatePostgres {
             initialise(&bin, &runner, &place)?;
         }
         let port = free_port().map_err(|source| folder(&place.root, source))?;
-        let log = place.root.join("log");
         let watcher = watch(&bin, &runner, &place, port, durability)?;
-        let server = Self {
+        Ok(Self {
             watcher,
+            root: place.root,
             port,
             password,
-        };
-        Ok((server, log))
+        })
     }
 
-    async fn wait_until_ready(&self, log: &Path) -> Result<(), PostgresError> {
+    async fn wait_until_ready(&self) -> Result<(), PostgresError> {
         let began = Instant::now();
         while began.elapsed() < START_LIMIT {
             if crate::store::admin::answers(&self.url("postgres")).await {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
-        Err(PostgresError::Silent {
+        Err(self.silent())
+    }
+
+    fn silent(&self) -> PostgresError {
+        let log = fs::read_to_string(self.root.join("log")).unwrap_or_default();
+        PostgresError::Silent {
             port: self.port,
-            log: tail(&fs::read_to_string(log).unwrap_or_default()),
-        })
+            log: tail(&log),
+        }
     }
 }
 
@@ -224,7 +275,6 @@ fn settings(durability: Durability) -> &'static [&'static str] {
         "unix_socket_directories=",
         "max_connections=300",
         "fsync=off",
-        "synchronous_commit=off",
         "full_page_writes=off",
         "autovacuum=off",
     ];

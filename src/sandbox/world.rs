@@ -37,6 +37,7 @@ use self::{cleaner::Cleaner, database::WorldDatabase, ports::Ports};
 use super::{
     github::{ContractCheck, GitHubModel, GitHubModelConfig, Lag},
     kubernetes::{KubernetesModel, ProcessRunner},
+    postgres::PrivatePostgres,
     seed,
 };
 use crate::store::{Store, StoreSettings};
@@ -176,6 +177,7 @@ impl SandboxWorld {
             config,
             command: ServeCommand {
                 binary,
+                arguments: Vec::new(),
                 settings,
                 log: folder.join("serve.log"),
                 pid_file: folder.join("serve.pid"),
@@ -264,6 +266,16 @@ impl SandboxWorld {
     /// The running `serve`, if there is one.
     pub fn serve(&mut self) -> Option<&mut ServeChild> {
         self.serve.as_mut()
+    }
+
+    /// How `serve` is started; a changed copy starts a further one.
+    pub fn command(&self) -> &ServeCommand {
+        &self.command
+    }
+
+    /// The private Postgres; none where the database is on a server that was given.
+    pub fn postgres(&self) -> Option<&PrivatePostgres> {
+        self.database.private()
     }
 
     /// A further `serve` beside the first, with settings of its own.

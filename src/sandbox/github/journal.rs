@@ -1,6 +1,6 @@
 //! What was asked of the model: requests by route, and every write with its time and actor.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -20,6 +20,17 @@ pub struct Write {
     pub status: u16,
 }
 
+/// A request to change something, as it came in: before any fault, whatever the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// When.
+    pub at: Instant,
+    /// Its `User-Agent`.
+    pub agent: String,
+    /// The route, as fault rules name it.
+    pub route: String,
+}
+
 /// The model's counters.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Counters {
@@ -37,6 +48,7 @@ pub struct Counters {
 pub(super) struct Journal {
     pub counters: Counters,
     pub writes: Vec<Write>,
+    pub arrivals: Vec<Arrival>,
 }
 
 impl Journal {

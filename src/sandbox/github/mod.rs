@@ -49,7 +49,7 @@ pub use change::ModelError;
 pub use control::Action;
 pub use exchanges::{ContractCheck, ExchangeTotals};
 pub use faults::{Fault, FaultRule, Often};
-pub use journal::{Counters, Write};
+pub use journal::{Arrival, Counters, Write};
 pub use lag::Lag;
 pub use seed::{AppSeed, RepositorySeed, TokenSeed};
 pub use world::{Permission, ReviewState};
@@ -219,6 +219,11 @@ impl GitHubModel {
     /// Every write made through HTTP so far, oldest first.
     pub fn writes(&self) -> Vec<Write> {
         self.shared.lock().journal.writes.clone()
+    }
+
+    /// Every request to change something so far, in the order they came in.
+    pub fn arrivals(&self) -> Vec<Arrival> {
+        self.shared.lock().journal.arrivals.clone()
     }
 
     /// Exchanges seen and what of them broke GitHub's contract.

@@ -1,11 +1,12 @@
 //! The HTTP server: tells Git, REST, GraphQL and the control endpoint apart.
 //!
 //! One lock guards the whole model; it is never held across an await. A request is read whole before
-//! it is looked at, its answer is complete before it is sent.
+//! it is looked at, its answer is complete before it is sent. A change that was asked for is made
+//! also when whoever asked has gone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, State as Extracted};
@@ -15,7 +16,7 @@ use serde_json::Value;
 use super::budget::Budgets;
 use super::exchanges::Exchanges;
 use super::faults::{Fault, Faults};
-use super::journal::Journal;
+use super::journal::{Arrival, Journal};
 use super::reply::Reply;
 use super::wire::Fuse;
 use super::world::{Principal, World};
@@ -79,6 +80,14 @@ impl Asked {
             .collect()
     }
 
+    /// Whether it asks for a change, a token made for the caller itself aside.
+    fn changes(&self) -> bool {
+        let reads = self.path == "/api/graphql"
+            || self.path.ends_with("/access_tokens")
+            || self.path.ends_with("/git-upload-pack");
+        self.method != "GET" && !reads
+    }
+
     /// The body as JSON; an empty one is null.
     pub(super) fn json(&self) -> Result<Value, Reply> {
         if self.body.is_empty() {
@@ -127,32 +136,51 @@ pub(super) async fn answer(
     if asked.path.starts_with("/_model/") {
         return response(&control::answer(&shared, &asked));
     }
-    let fault = drawn(&shared, &asked);
+    let fault = arrived(&shared, &asked);
+    asked.twist = fault.filter(|fault| {
+        matches!(
+            fault,
+            Fault::RepeatedPage | Fault::StaleRead { .. } | Fault::NotModified
+        )
+    });
+    if !asked.changes() {
+        return suffered(&shared, &fuse, &asked, fault).await;
+    }
+    let change = tokio::spawn(async move { suffered(&shared, &fuse, &asked, fault).await });
+    let answer = change.await;
+    answer.unwrap_or_else(|_| response(&Reply::error(500, "Server Error")))
+}
+
+/// Serves a request with what goes wrong with it.
+async fn suffered(
+    shared: &Shared,
+    fuse: &Fuse,
+    asked: &Asked,
+    fault: Option<Fault>,
+) -> Response<Body> {
     match fault {
-        None => served(&shared, &asked).await,
+        None | Some(Fault::RepeatedPage | Fault::StaleRead { .. } | Fault::NotModified) => {
+            served(shared, asked).await
+        }
         Some(Fault::Status {
             status,
             retry_after,
-        }) => refused(&shared, &asked, status, retry_after),
-        Some(Fault::LostRequest { hold_ms }) => lost(&fuse, hold_ms).await,
+        }) => refused(shared, asked, status, retry_after),
+        Some(Fault::LostRequest { hold_ms }) => lost(fuse, hold_ms).await,
         Some(Fault::LostAnswer { hold_ms }) => {
-            served(&shared, &asked).await;
-            lost(&fuse, hold_ms).await
+            served(shared, asked).await;
+            lost(fuse, hold_ms).await
         }
-        Some(Fault::TruncatedBody) => truncated(served(&shared, &asked).await).await,
+        Some(Fault::TruncatedBody) => truncated(served(shared, asked).await).await,
         Some(Fault::Slow { by_ms }) => {
             tokio::time::sleep(Duration::from_millis(by_ms)).await;
-            served(&shared, &asked).await
-        }
-        Some(Fault::RepeatedPage | Fault::StaleRead { .. } | Fault::NotModified) => {
-            asked.twist = fault;
-            served(&shared, &asked).await
+            served(shared, asked).await
         }
     }
 }
 
-/// The route a fault rule names, and whether a rule fires for it.
-fn drawn(shared: &Shared, asked: &Asked) -> Option<Fault> {
+/// Notes a request to change something; answers the fault that a rule has for it.
+fn arrived(shared: &Shared, asked: &Asked) -> Option<Fault> {
     let mut state = shared.lock();
     let route = match smart::asked_for(&asked.path) {
         _ if asked.path == "/api/graphql" => "POST /graphql".to_owned(),
@@ -160,6 +188,13 @@ fn drawn(shared: &Shared, asked: &Asked) -> Option<Fault> {
         Some(_) => "GIT upload-pack".to_owned(),
         None => api::operation(&state, asked),
     };
+    if asked.changes() {
+        state.journal.arrivals.push(Arrival {
+            at: Instant::now(),
+            agent: asked.header("user-agent").unwrap_or_default().to_owned(),
+            route: route.clone(),
+        });
+    }
     let fault = state.faults.draw(&route)?;
     state.journal.fault(fault.name());
     Some(fault)

@@ -1,6 +1,6 @@
 //! Faults for tests, and the record of changing calls.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
@@ -89,6 +89,10 @@ impl FaultRule {
 /// A changing call that reached the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteRecord {
+    /// When it came in.
+    pub at: Instant,
+    /// Its `User-Agent`.
+    pub agent: String,
     /// What it was.
     pub verb: Verb,
     /// The resource by plural name.

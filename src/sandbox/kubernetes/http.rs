@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
@@ -30,6 +31,8 @@ pub(super) struct Call {
     pub(super) query: BTreeMap<String, String>,
     /// The client asked for metadata alone.
     pub(super) metadata_only: bool,
+    agent: String,
+    arrived: Instant,
     body: Value,
 }
 
@@ -95,6 +98,14 @@ async fn answer(
         return axum::Json(document).into_response();
     }
     match read_call(&method, &uri, query, &headers, &body) {
+        // A change is made also when whoever asked for it has gone.
+        Ok(call) if call.verb.is_mutating() => {
+            let change = tokio::spawn(async move { perform(&shared, call).await });
+            let answer = change.await;
+            answer.unwrap_or_else(|_| {
+                ApiStatus::new(500, "InternalError", "the call panicked").into_response()
+            })
+        }
         Ok(call) => perform(&shared, call).await,
         Err(status) => status.into_response(),
     }
@@ -158,6 +169,8 @@ fn read_call(
         target,
         query,
         metadata_only,
+        agent: text(header::USER_AGENT).to_owned(),
+        arrived: Instant::now(),
         body,
     })
 }
@@ -198,6 +211,8 @@ fn record(shared: &Shared, call: &Call, code: u16, changed: bool) {
     }
     let named = call.body["metadata"]["name"].as_str().map(str::to_owned);
     shared.writes().push(WriteRecord {
+        at: call.arrived,
+        agent: call.agent.clone(),
         verb: call.verb,
         resource: call.target.resource.plural,
         namespace: call.target.namespace.clone().unwrap_or_default(),

@@ -10,7 +10,9 @@ use std::{
 const SCRIPT: &str = r#"
 folder=$1; keep=$2
 read -r _
-[ -f "$folder/serve.pid" ] && kill -KILL "$(cat "$folder/serve.pid")"
+for file in "$folder"/*.pid; do
+    [ -f "$file" ] && kill -KILL "$(cat "$file")"
+done
 [ -n "$keep" ] || rm -rf -- "$folder"
 "#;
 

@@ -23,7 +23,7 @@ pub(super) struct WorldDatabase {
 #[derive(Debug)]
 enum Place {
     Private {
-        _server: PrivatePostgres,
+        server: PrivatePostgres,
     },
     Beside {
         url: SecretString,
@@ -50,11 +50,19 @@ impl WorldDatabase {
             Self {
                 url: server.url(&name),
                 api_url: server.url_as(&name, &user, password),
-                place: Place::Private { _server: server },
+                place: Place::Private { server },
             }
         };
         database.fill().await?;
         Ok(database)
+    }
+
+    /// The server, where it is our own.
+    pub(super) fn private(&self) -> Option<&PrivatePostgres> {
+        match &self.place {
+            Place::Private { server } => Some(server),
+            Place::Beside { .. } => None,
+        }
     }
 
     async fn fill(&self) -> anyhow::Result<()> {

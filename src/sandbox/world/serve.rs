@@ -22,6 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 pub struct ServeCommand {
     /// The program.
     pub binary: PathBuf,
+    /// What follows `serve` on its command line.
+    pub arguments: Vec<String>,
     /// All `CODEXK8S_*` variables.
     pub settings: BTreeMap<String, String>,
     /// The file its output is added to.
@@ -48,6 +50,7 @@ impl ServeCommand {
         let mut command = Command::new(&self.binary);
         command
             .arg("serve")
+            .args(&self.arguments)
             .env_clear()
             .envs(inherited())
             .envs(&self.settings);
