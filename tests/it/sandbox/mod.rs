@@ -2,6 +2,7 @@
 
 mod crash;
 mod path;
+mod replicas;
 mod settled;
 mod stage;
 mod world;

@@ -48,12 +48,21 @@ impl Stage {
 
     /// The same before `serve` runs.
     pub(super) async fn prepare(agent_seconds: f64, settings: &[(&str, &str)]) -> Self {
-        let settings = settings
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let given = std::env::var("DATABASE_URL")
             .ok()
             .filter(|url| !url.is_empty());
+        Self::on(given, agent_seconds, settings).await
+    }
+
+    /// The same on a server of its own, which a test may restart.
+    pub(super) async fn prepare_alone(agent_seconds: f64, settings: &[(&str, &str)]) -> Self {
+        Self::on(None, agent_seconds, settings).await
+    }
+
+    async fn on(given: Option<String>, agent_seconds: f64, settings: &[(&str, &str)]) -> Self {
+        let settings = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let options = WorldOptions {
             binary: Some(PathBuf::from(env!("CARGO_BIN_EXE_codex-k8s"))),
             database_url: given.map(SecretString::from),
@@ -244,6 +253,20 @@ impl Stage {
                 (newest.state == state).then_some(newest)
             })
             .await
+        }
+    }
+
+    /// Waits until an issue's newest run has been in a state, or is past it.
+    #[track_caller]
+    pub(super) fn passed(&self, number: i64, state: RunState) -> impl Future<Output = ()> {
+        let place = Location::caller();
+        async move {
+            let what = format!("{place}: the newest run on {number} was {state}");
+            self.until(&what, || async {
+                let newest = self.runs_on(number).await.pop()?;
+                (newest.state >= state).then_some(())
+            })
+            .await;
         }
     }
 
