@@ -201,9 +201,10 @@ impl Performing<'_> {
         })
     }
 
-    /// The comment that carries this key already: by the id we kept, else by our author and
-    /// marker. Where an earlier call may have made one that is not visible yet, absence
-    /// does not count.
+    /// The comment that carries this key already: by our author and marker, else by the id we
+    /// kept. Where an earlier call may have made one that is not visible yet, absence does not
+    /// count. Duplicates are looked for also where the id is known: a former holder's request
+    /// may have arrived after we looked for it in vain.
     async fn known_comment(
         &self,
         at: &RepositoryRef,
@@ -212,23 +213,21 @@ impl Performing<'_> {
     ) -> Result<Option<CommentId>, ActionError> {
         let kept = before
             .and_then(|effect| effect.external_id.as_ref())
-            .and_then(|id| id.parse().ok());
-        if let Some(id) = kept {
-            return Ok(Some(CommentId(id)));
-        }
+            .and_then(|id| id.parse().ok())
+            .map(CommentId);
         let found = self
             .applier
             .forge
             .find_comments(at, content.subject.number, &content.marker, self.own)
             .await?;
         self.heal(at, &found).await?;
-        let Some(first) = found.first() else {
-            return match self.hidden_until(before) {
-                Some(until) => Err(ActionError::NotYet(until)),
-                None => Ok(None),
-            };
-        };
-        Ok(Some(first.id))
+        if let Some(known) = found.first().map(|first| first.id).or(kept) {
+            return Ok(Some(known));
+        }
+        match self.hidden_until(before) {
+            Some(until) => Err(ActionError::NotYet(until)),
+            None => Ok(None),
+        }
     }
 
     /// Duplicates heal: the lowest id stays.

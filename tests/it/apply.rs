@@ -353,6 +353,26 @@ async fn duplicate_comments_heal_and_the_oldest_stays() {
 }
 
 #[tokio::test]
+async fn a_comment_that_a_former_holders_request_made_late_is_gone_after_the_next_edit() {
+    let stage = Stage::new().await;
+    let mut action = stage.comment(stage.number);
+    assert_eq!(stage.apply(&[&action]).await, [Outcome::Done]);
+    let ActionKind::UpsertComment { content, .. } = &mut action.kind else {
+        unreachable!("it is a comment");
+    };
+    let repo = stage.scene.repo(REPO);
+    let forge = stage.forge();
+    let late = forge.create_comment(&repo, stage.number, &content.body);
+    let late = late.await.unwrap().id;
+    content.body.push_str("\nIt goes on.");
+    assert_eq!(stage.apply(&[&action]).await, [Outcome::Done]);
+    let [left] = &stage.comments().await[..] else {
+        panic!("the duplicate is still there");
+    };
+    assert!(left.id != late && left.body.contains("It goes on."));
+}
+
+#[tokio::test]
 async fn a_pull_request_is_opened_once_whatever_is_lost_on_the_way() {
     // The answer.
     let stage = Stage::new().await;
