@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use codex_k8s::{
     domain::{event::EventKind, ids::Epoch},
-    store::StoreError,
+    store::{Notice, StoreError},
 };
+use futures::StreamExt;
 
 use super::fixtures::{World, event};
 use crate::support::postgres::LEASE;
@@ -110,4 +111,26 @@ async fn an_epoch_jumps_ahead_after_a_restore_and_never_back() {
     let lost = world.store.begin_holder(&world.grant).await;
     assert!(matches!(lost, Err(StoreError::LeaseLost)));
     assert_eq!(world.store.read_lease().await.unwrap().epoch, Epoch(41));
+}
+
+#[tokio::test]
+async fn a_lease_given_back_is_announced() {
+    let world = World::new().await;
+    let mut notices = world.store.listen().await.unwrap();
+    world.store.release(&world.grant).await.unwrap();
+    let notice = tokio::time::timeout(Duration::from_secs(10), notices.next()).await;
+    assert_eq!(notice.expect("it is announced"), Some(Notice::LeaseFree));
+}
+
+#[tokio::test]
+async fn a_grant_says_whether_the_former_lease_was_given_back() {
+    let world = World::new().await;
+    let short = Duration::from_millis(1);
+    let former = world.store.renew(&world.grant, short).await.unwrap();
+    let second = world.store.try_acquire("second", LEASE).await.unwrap();
+    let second = second.expect("it ran out");
+    assert_eq!(second.former_until, Some(former.until));
+    world.store.release(&second).await.unwrap();
+    let third = world.store.try_acquire("third", LEASE).await.unwrap();
+    assert_eq!(third.expect("it is free").former_until, None);
 }

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use codex_k8s::domain::Timestamp;
+use codex_k8s::{
+    domain::{Timestamp, run::RunState},
+    sandbox::{
+        github::{Fault, FaultRule},
+        seed::{PLATFORM_LOGIN, REPOSITORY},
+    },
+};
 use rustix::process::Signal;
 
 use super::{
@@ -52,6 +58,11 @@ async fn a_holder_cut_off_from_postgres_falls_silent_and_another_finishes() {
     assert_eq!(cast.probe("a", "/healthz").await.0, 200);
     cast.until_reconciles("b").await;
     let taken = chrono::Utc::now();
+    let (_, metrics) = cast.probe("a", "/metrics").await;
+    let knows = metrics
+        .lines()
+        .any(|line| line == "codexk8s_lease_holder 0");
+    assert!(knows, "it learns of it by its own clock: {metrics}");
     cast.same_end(1).await;
     link.freeze(false);
     stands_by(&cast, "a").await;
@@ -96,27 +107,33 @@ fn silent_since_unless_holding(cast: &Cast, name: &str, since: Timestamp, holder
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_frozen_with_a_request_on_the_wire_sends_no_other_when_it_wakes() {
-    let mut cast = Cast::of(0.5).await;
+    let mut cast = Cast::of(1.0).await;
     cast.reconciler("a", &[]);
     cast.until_reconciles("a").await;
     cast.reconciler("b", &[]);
-    // The comment is written long after its sender's time, when the other one has looked for it
-    // in vain and written it, too.
-    cast.slow(COMMENTS, LEASE * 2);
+    // Its comment is on the wire until further notice.
+    let on_the_wire = Fault::LostRequest { hold_ms: 120_000 };
+    let github = cast.stage.world.github();
+    github.add_fault(FaultRule::once(COMMENTS, on_the_wire));
     cast.stage.label(1, "run:dev");
     cast.until_sent(COMMENTS).await;
     cast.signal("a", Signal::STOP);
-    cast.until_reconciles("b").await;
-    let taken = chrono::Utc::now();
-    cast.stage
-        .finished(1, codex_k8s::domain::run::RunState::Succeeded)
+    // The other one looks for it in vain and makes it, too; only then it arrives.
+    let comment = cast
+        .stage
+        .until("the comment is made", || async {
+            cast.stage.comments(1).pop()
+        })
         .await;
+    let taken = chrono::Utc::now();
+    let github = cast.stage.world.github();
+    github
+        .comment(REPOSITORY, 1, PLATFORM_LOGIN, &comment)
+        .unwrap();
+    cast.stage.finished(1, RunState::Succeeded).await;
     cast.signal("a", Signal::CONT);
     stands_by(&cast, "a").await;
     cast.same_end(1).await;
-    // It is not only slow: it lets the other one work.
-    cast.stage.label(2, "run:dev");
-    cast.same_end(2).await;
     cast.nothing_left();
     silent_since(&cast, "a", taken);
     cast.check_fences().await;

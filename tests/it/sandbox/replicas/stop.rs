@@ -69,6 +69,26 @@ async fn told_to_stop_it_finishes_what_is_in_hand_and_waits_for_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_that_takes_too_long_is_left_and_the_lease_with_it() {
+    let mut cast = Cast::of(0.5).await;
+    cast.reconciler("a", &[]);
+    cast.until_reconciles("a").await;
+    cast.reconciler("b", &[]);
+    // Longer than the action may take, and than a push may take at all.
+    cast.slow("GIT receive-pack", ENDS_WITHIN * 2);
+    cast.stage.label(1, "run:dev");
+    cast.until_sent("GIT receive-pack").await;
+    stops(&mut cast, "a").await;
+    cast.same_end(1).await;
+    let terms = cast.terms().await;
+    assert!(!terms[0].given_back, "{terms:?}");
+    cast.nothing_left();
+    cast.check_fences().await;
+    cast.all_alive();
+    cast.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn told_to_stop_without_postgres_it_ends_and_leaves_the_lease_to_run_out() {
     let mut cast = Cast::of(0.5).await;
     let link = Link::to(cast.stage.world.postgres().unwrap().port()).await;
