@@ -42,6 +42,17 @@ pub struct LeaseTiming {
     pub lease: Duration,
     /// How long before its end the last write leaves.
     pub margin: Duration,
+    /// What a taker goes by.
+    pub taker: TakerClock,
+}
+
+/// By what a taker knows that the former holder's last request has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakerClock {
+    /// By the rows' clock and by its own: the rows' may have jumped.
+    Both,
+    /// By the rows' alone: for drivers that move that clock on purpose.
+    Rows,
 }
 
 impl LeaseTiming {
@@ -64,7 +75,11 @@ impl LeaseTiming {
         };
         let margin = chrono::Duration::from_std(self.margin).unwrap_or_default();
         let left = (until + margin - grant.now).to_std().unwrap_or_default();
-        (answered_at + left).max(seen.unwrap_or(answered_at) + self.lease)
+        let by_rows = answered_at + left;
+        match self.taker {
+            TakerClock::Both => by_rows.max(seen.unwrap_or(answered_at) + self.lease),
+            TakerClock::Rows => by_rows,
+        }
     }
 
     /// How often it is renewed.

@@ -33,7 +33,7 @@ use crate::{
     reconcile::{
         Freshness, Reconciler, ReconcilerParts,
         config::{ConfigInForce, ConfigPoller},
-        lease::{LeaseKeeper, LeaseState, LeaseTiming},
+        lease::{LeaseKeeper, LeaseState, LeaseTiming, TakerClock},
         pass::{self, PassParts, Passes},
     },
     settings::{ConfigLocation, ConfigRef, ForgeCredential, PullPolicy, Settings},
@@ -250,6 +250,7 @@ impl Built<'_> {
             LeaseTiming {
                 lease: timing.lease,
                 margin: timing.margin,
+                taker: TakerClock::Both,
             },
             self.lease.clone(),
             self.metrics.clone(),

@@ -43,6 +43,7 @@ fn the_last_write_leaves_a_margin_before_the_end() {
     let timing = LeaseTiming {
         lease: Duration::from_mins(1),
         margin,
+        taker: TakerClock::Both,
     };
     assert_eq!(
         timing.send_until(Duration::from_secs(100)),
@@ -56,6 +57,7 @@ fn a_clock_that_jumps_ends_no_former_holders_time() {
     let timing = LeaseTiming {
         lease: seconds(60),
         margin: seconds(12),
+        taker: TakerClock::Both,
     };
     let now = Timestamp::UNIX_EPOCH + chrono::Duration::days(1);
     let after = |former_until| LeaseGrant {

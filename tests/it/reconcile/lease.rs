@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use codex_k8s::{
     apply::WriterProof,
     forge::WriteGate,
-    reconcile::lease::{LeaseKeeper, LeaseState, LeaseTiming},
+    reconcile::lease::{LeaseKeeper, LeaseState, LeaseTiming, TakerClock},
     telemetry::metrics::Metrics,
 };
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ async fn taken(world: &World) -> (LeaseState, CancellationToken, tokio::task::Jo
         LeaseTiming {
             lease: LEASE,
             margin: MARGIN,
+            taker: TakerClock::Both,
         },
         state.clone(),
         Metrics::new().unwrap(),

@@ -21,7 +21,7 @@ use codex_k8s::{
     reconcile::{
         Reconciler, ReconcilerParts,
         config::{ConfigInForce, ConfigPoller},
-        lease::{LeaseKeeper, LeaseState, LeaseTiming},
+        lease::{LeaseKeeper, LeaseState, LeaseTiming, TakerClock},
         pass::{PassParts, Passes},
     },
     settings::{Profile, Timing},
@@ -196,6 +196,7 @@ fn reconciler(
         LeaseTiming {
             lease: TIMING.lease,
             margin: TIMING.margin,
+            taker: TakerClock::Rows,
         },
         lease.clone(),
         metrics.clone(),
