@@ -24,10 +24,16 @@ async fn of_three_replicas_one_writes_and_the_next_goes_on_where_it_died_or_stop
         assert!(!cast.log(standby).contains("lease taken"));
     }
 
-    // Between sent and answered it dies.
-    cast.slow("POST /repos/{owner}/{repo}/pulls", Duration::from_secs(1));
+    // In the middle of building a run's namespace it dies: what follows needs nobody's answer.
+    let rule = FaultRule {
+        verb: Some(Verb::Apply),
+        resource: None,
+        fault: Fault::Slow(Duration::from_millis(200)),
+        times: None,
+    };
+    cast.stage.world.kubernetes().unwrap().fault(rule);
     cast.stage.label(1, "run:dev");
-    cast.until_sent("POST /repos/{owner}/{repo}/pulls").await;
+    cast.stage.run_in(1, RunState::Preparing).await;
     let killed = chrono::Utc::now();
     cast.take("a").kill().unwrap();
     let second = cast
@@ -41,15 +47,7 @@ async fn of_three_replicas_one_writes_and_the_next_goes_on_where_it_died_or_stop
     assert!(after <= LEASE + MARGIN + PASS, "{after:?}: {first:?}");
     cast.same_end(1).await;
 
-    // In the middle of building a run's namespace it is told to stop.
-    let slow = Fault::Slow(Duration::from_millis(200));
-    let rule = FaultRule {
-        verb: Some(Verb::Apply),
-        resource: None,
-        fault: slow,
-        times: None,
-    };
-    cast.stage.world.kubernetes().unwrap().fault(rule);
+    // And there the next one is told to stop.
     cast.stage.label(2, "run:dev");
     cast.stage.run_in(2, RunState::Preparing).await;
     let name = if second == "b" { "b" } else { "c" };
