@@ -163,11 +163,11 @@ impl Cast {
             .await
     }
 
-    /// An answer of the ops listener, within the time that a kubelet waits by itself.
+    /// An answer of the ops listener: it comes also where Postgres gives none.
     pub(super) async fn probe(&self, name: &str, path: &str) -> (u16, String) {
         let url = format!("http://{}{path}", self.ops(name).await);
         let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(1))
+            .timeout(Duration::from_secs(5))
             .build()
             .unwrap();
         let answer = client.get(url).send().await.unwrap();
@@ -282,11 +282,11 @@ impl Cast {
         }
     }
 
-    /// Cuts every connection to the database but the one that says so.
+    /// Cuts every connection of the platform's to the database.
     pub(super) async fn cut_all(&self) {
         sqlx::query(
             "select pg_terminate_backend(pid) from pg_stat_activity
-             where pid <> pg_backend_pid() and backend_type = 'client backend'",
+             where application_name in ('codex-k8s', 'codex-k8s-api')",
         )
         .execute(&self.stage.db)
         .await

@@ -43,7 +43,8 @@ async fn restarts_of_postgres_and_cut_connections_change_no_end() {
     cast.nothing_left();
     for name in ["api", "a", "b"] {
         assert_eq!(cast.probe(name, "/healthz").await.0, 200);
-        assert_eq!(cast.probe(name, "/readyz").await.0, 200);
+        let ready = || async { (cast.probe(name, "/readyz").await.0 == 200).then_some(()) };
+        cast.stage.until(&format!("{name} is ready"), ready).await;
     }
     cast.check_fences().await;
     cast.all_alive();
