@@ -41,6 +41,15 @@ pub struct StartArgs {
         requires = "kubeconfig"
     )]
     run_address: std::net::IpAddr,
+    /// The image of the agents' pods in that cluster; it holds this program as `codex-k8s`
+    /// (`make image` builds one)
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "codex-k8s/runner:latest",
+        requires = "kubeconfig"
+    )]
+    image: String,
     /// Leave the sandbox's folder (logs, repositories) behind
     #[arg(long)]
     keep: bool,

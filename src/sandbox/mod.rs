@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod github;
+mod given_cluster;
 pub mod kubernetes;
 pub mod postgres;
 pub mod seed;

@@ -70,8 +70,9 @@ state![
     "stages.yaml",
 ];
 
-/// The files of the config repo: the example's, with an agent that works for `agent_seconds`.
-pub fn config_files(agent_seconds: f64) -> BTreeMap<String, String> {
+/// The files of the config repo: the example's, with an agent that works for `agent_seconds`
+/// in the image given, which policy then allows.
+pub fn config_files(agent_seconds: f64, image: Option<&str>) -> BTreeMap<String, String> {
     let command = format!("  command: [codex-k8s, sandbox-agent, --seconds, \"{agent_seconds}\"]");
     let file = |(path, text): &(&str, &str)| {
         let text = match *path {
@@ -79,11 +80,21 @@ pub fn config_files(agent_seconds: f64) -> BTreeMap<String, String> {
             "platform.yaml" => with_line(text, "      allowed: [codex]", ALLOWED),
             _ => (*text).to_owned(),
         };
+        let text = match (image, *path) {
+            (Some(image), "agents/dev.yaml") => {
+                with_line(&text, "  image:", &format!("  image: {image}"))
+            }
+            (Some(image), "platform.yaml") => {
+                with_line(&text, EXAMPLE_IMAGE, &format!("        - {image}"))
+            }
+            _ => text,
+        };
         ((*path).to_owned(), text)
     };
     STATE.iter().map(file).collect()
 }
 
+const EXAMPLE_IMAGE: &str = "        - codex-k8s/agent";
 const ALLOWED: &str = "      allowed: [codex, codex-k8s]";
 
 /// The text with the line that begins so replaced.
@@ -167,7 +178,7 @@ mod tests {
     #[test]
     fn the_config_with_the_scripted_agent_validates() {
         let folder = tempfile::tempdir().unwrap();
-        for (path, text) in config_files(0.5) {
+        for (path, text) in config_files(0.5, Some("example/agent:1")) {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
@@ -179,5 +190,6 @@ mod tests {
             agent.command,
             ["codex-k8s", "sandbox-agent", "--seconds", "0.5"]
         );
+        assert_eq!(agent.image, "example/agent:1");
     }
 }

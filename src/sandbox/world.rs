@@ -10,8 +10,8 @@
 //!
 //! The world survives the death of `serve` in any way, and `serve` does not
 //! survive the world. Dropping the world ends and removes everything; where this
-//! process is killed, its cleaner does that. What the cluster of `--kubeconfig`
-//! holds is not removed.
+//! process is killed, its cleaner does that. A cluster that was given is cleaned by
+//! [`SandboxWorld::end`] alone.
 
 mod cleaner;
 mod config_repo;
@@ -36,6 +36,7 @@ use uuid::Uuid;
 use self::{cleaner::Cleaner, database::WorldDatabase, ports::Ports};
 use super::{
     github::{ContractCheck, GitHubModel, GitHubModelConfig, Lag},
+    given_cluster::GivenCluster,
     kubernetes::{KubernetesModel, ProcessRunner},
     postgres::PrivatePostgres,
     seed,
@@ -61,6 +62,9 @@ pub struct WorldOptions {
     pub database_url: Option<SecretString>,
     /// A cluster, instead of the model.
     pub kubeconfig: Option<PathBuf>,
+    /// The image of the agents' pods, in a cluster that is given; the example's own where
+    /// none is named.
+    pub image: Option<String>,
     /// Where `serve` listens for pods, and what they are told.
     pub run_address: IpAddr,
     /// Leave the world's folder behind.
@@ -83,6 +87,7 @@ impl Default for WorldOptions {
             binary: None,
             database_url: None,
             kubeconfig: None,
+            image: None,
             run_address: Ipv4Addr::LOCALHOST.into(),
             keep: false,
             agent_seconds: 2.0,
@@ -110,7 +115,7 @@ pub struct Addresses {
 pub struct SandboxWorld {
     // In the order in which they must end.
     serve: Option<ServeChild>,
-    kubernetes: Option<KubernetesModel>,
+    kubernetes: Option<Kubernetes>,
     github: GitHubModel,
     database: WorldDatabase,
     _cleaner: Cleaner,
@@ -142,14 +147,12 @@ impl SandboxWorld {
         let github = start_github(&folder, &options, &secrets).await?;
         progress("GitHub model with example-org", began.elapsed());
         let began = Instant::now();
-        let (kubernetes, kubeconfig) = start_kubernetes(&folder, &options, &binary).await?;
-        let what = match kubernetes {
-            Some(_) => "Kubernetes model, pods as processes",
-            None => "Kubernetes of your kubeconfig",
-        };
-        progress(what, began.elapsed());
+        let installation = installation(&options);
+        let (kubernetes, kubeconfig) =
+            Kubernetes::start(&folder, &options, &binary, &installation).await?;
+        progress(kubernetes.describe(), began.elapsed());
         let began = Instant::now();
-        let files = seed::config_files(options.agent_seconds);
+        let files = seed::config_files(options.agent_seconds, options.image.as_deref());
         let config = ConfigRepo::create(&folder.join("config.git"), &files)
             .context("make the config repo")?;
         progress("config repo with the example organisation", began.elapsed());
@@ -163,13 +166,14 @@ impl SandboxWorld {
             database: &database,
             config: &config,
             kubeconfig: &kubeconfig,
+            installation: &installation,
             ports: ports.numbers,
         }
         .settings();
         settings.extend(options.settings.clone());
         Ok(Self {
             serve: None,
-            kubernetes,
+            kubernetes: Some(kubernetes),
             github,
             database,
             _cleaner: cleaner,
@@ -195,7 +199,10 @@ impl SandboxWorld {
 
     /// The Kubernetes model; none where a cluster was given.
     pub fn kubernetes(&self) -> Option<&KubernetesModel> {
-        self.kubernetes.as_ref()
+        match &self.kubernetes {
+            Some(Kubernetes::Model(model)) => Some(model),
+            _ => None,
+        }
     }
 
     /// The config repo.
@@ -309,7 +316,9 @@ impl SandboxWorld {
     /// shared server is removed as well.
     pub async fn end(mut self) -> anyhow::Result<()> {
         self.stop_serve().await?;
-        self.kubernetes = None;
+        if let Some(Kubernetes::Given(cluster)) = self.kubernetes.take() {
+            cluster.clean().await.context("clean the cluster")?;
+        }
         self.database.remove().await.context("remove the database")
     }
 }
@@ -363,25 +372,51 @@ async fn start_github(
     Ok(github)
 }
 
-async fn start_kubernetes(
-    folder: &Path,
-    options: &WorldOptions,
-    binary: &Path,
-) -> anyhow::Result<(Option<KubernetesModel>, PathBuf)> {
-    if let Some(given) = &options.kubeconfig {
-        let path = given
-            .canonicalize()
-            .with_context(|| format!("find the kubeconfig {}", given.display()))?;
-        return Ok((None, path));
+/// Where pods run.
+#[derive(Debug)]
+enum Kubernetes {
+    /// The model in this process.
+    Model(KubernetesModel),
+    /// Somebody's cluster.
+    Given(GivenCluster),
+}
+
+impl Kubernetes {
+    /// Starts the model, or prepares the cluster that was given; with `serve`'s kubeconfig.
+    async fn start(
+        folder: &Path,
+        options: &WorldOptions,
+        binary: &Path,
+        installation: &str,
+    ) -> anyhow::Result<(Self, PathBuf)> {
+        if let Some(given) = &options.kubeconfig {
+            let (cluster, path) = GivenCluster::prepare(given, folder, installation).await?;
+            return Ok((Self::Given(cluster), path));
+        }
+        let runner = ProcessRunner::new(folder.join("pods"), binary);
+        let model = KubernetesModel::start(Arc::new(runner))
+            .await
+            .context("start the Kubernetes model")?;
+        model.ensure_namespace(PLATFORM_NAMESPACE);
+        let path = folder.join("kubeconfig");
+        fs::write(&path, model.kubeconfig()).context("write the kubeconfig")?;
+        Ok((Self::Model(model), path))
     }
-    let runner = ProcessRunner::new(folder.join("pods"), binary);
-    let model = KubernetesModel::start(Arc::new(runner))
-        .await
-        .context("start the Kubernetes model")?;
-    model.ensure_namespace(PLATFORM_NAMESPACE);
-    let path = folder.join("kubeconfig");
-    fs::write(&path, model.kubeconfig()).context("write the kubeconfig")?;
-    Ok((Some(model), path))
+
+    fn describe(&self) -> &'static str {
+        match self {
+            Self::Model(_) => "Kubernetes model, pods as processes",
+            Self::Given(_) => "your Kubernetes, the platform's rights installed",
+        }
+    }
+}
+
+/// One of its own where others may use the same cluster.
+fn installation(options: &WorldOptions) -> String {
+    match options.kubeconfig {
+        None => "sandbox".to_owned(),
+        Some(_) => format!("sandbox-{}", &Uuid::new_v4().simple().to_string()[..8]),
+    }
 }
 
 fn addresses([_, api, ops]: [u16; 3], secrets: &Secrets) -> Addresses {
@@ -401,6 +436,7 @@ struct Told<'a> {
     database: &'a WorldDatabase,
     config: &'a ConfigRepo,
     kubeconfig: &'a Path,
+    installation: &'a str,
     ports: [u16; 3],
 }
 
@@ -412,7 +448,7 @@ impl Told<'_> {
         let tokens = &self.secrets.tokens;
         let database = self.database;
         let told = [
-            ("INSTALLATION_ID", "sandbox".to_owned()),
+            ("INSTALLATION_ID", self.installation.to_owned()),
             ("DATABASE_URL", database.url.expose_secret().to_owned()),
             (
                 "API_DATABASE_URL",

@@ -39,6 +39,7 @@ pub(super) async fn run(args: StartArgs) -> anyhow::Result<ExitCode> {
     let options = WorldOptions {
         database_url: args.database_url.clone(),
         kubeconfig: args.kubeconfig.clone(),
+        image: args.kubeconfig.is_some().then(|| args.image.clone()),
         run_address: args.run_address,
         keep: args.keep,
         agent_seconds: args.agent_seconds,

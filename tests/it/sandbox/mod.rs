@@ -2,6 +2,7 @@
 
 mod crash;
 mod path;
+mod real;
 mod replicas;
 mod settled;
 mod stage;

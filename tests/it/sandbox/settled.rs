@@ -10,9 +10,8 @@ use codex_k8s::{
     domain::{ids::IssueNumber, run::RunState, trigger::Disposition},
     sandbox::github::Lag,
 };
-use rustix::process::{Pid, Signal, kill_process};
 
-use super::stage::{PASSES, Stage};
+use super::stage::Stage;
 
 const FORCED: usize = 100;
 /// After this time an idle connection has handed over its counts.
@@ -36,7 +35,7 @@ async fn a_hundred_passes_over_a_settled_world_write_nothing() {
 
     let quiet = at_rest(&stage).await;
     let before = stage.table("repositories").await;
-    force_passes(&mut stage, FORCED).await;
+    stage.force_passes(FORCED).await;
     // With its connections, all of a process's counts are in the statistics.
     stage.world.stop_serve().await.unwrap();
     let after = written(&stage).await;
@@ -114,20 +113,4 @@ async fn dispositions(stage: &Stage) {
             wanted.then_some(())
         })
         .await;
-}
-
-/// Asks for a pass and waits until it is through, again and again.
-async fn force_passes(stage: &mut Stage, passes: usize) {
-    let id = stage.world.serve().unwrap().id();
-    let process = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
-    let stage = &*stage;
-    for _ in 0..passes {
-        let before = stage.metric(PASSES).await;
-        kill_process(process, Signal::USR1).unwrap();
-        stage
-            .until("the pass is through", || async {
-                (stage.metric(PASSES).await > before).then_some(())
-            })
-            .await;
-    }
 }

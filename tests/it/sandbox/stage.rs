@@ -21,14 +21,19 @@ use codex_k8s::{
     },
     store::{RunFilter, Store},
 };
+use rustix::process::{Pid, Signal, kill_process};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sqlx::PgPool;
+
+use crate::support::cluster::RealCluster;
 
 /// No wait is longer, unless a test says what it promises.
 pub(super) const DEADLINE: Duration = Duration::from_secs(90);
 /// The metric that counts passes.
 pub(super) const PASSES: &str = "codexk8s_pass_duration_seconds_count";
+/// What `make image` calls it.
+const RUNNER_IMAGE: &str = "codex-k8s/runner:latest";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The world, its rows and its people.
@@ -48,28 +53,31 @@ impl Stage {
 
     /// The same before `serve` runs.
     pub(super) async fn prepare(agent_seconds: f64, settings: &[(&str, &str)]) -> Self {
-        let given = std::env::var("DATABASE_URL")
-            .ok()
-            .filter(|url| !url.is_empty());
-        Self::on(given, agent_seconds, settings).await
+        Self::with(given_server(), options(agent_seconds, settings)).await
     }
 
     /// The same on a server of its own, which a test may restart.
     pub(super) async fn prepare_alone(agent_seconds: f64, settings: &[(&str, &str)]) -> Self {
-        Self::on(None, agent_seconds, settings).await
+        Self::with(None, options(agent_seconds, settings)).await
     }
 
-    async fn on(given: Option<String>, agent_seconds: f64, settings: &[(&str, &str)]) -> Self {
-        let settings = settings
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    /// The same on a real Kubernetes, its node holding the runner's image.
+    pub(super) async fn on(cluster: &RealCluster, agent_seconds: f64) -> Self {
+        let options = WorldOptions {
+            kubeconfig: Some(cluster.kubeconfig.clone()),
+            image: Some(RUNNER_IMAGE.to_owned()),
+            run_address: cluster.host_address.parse().unwrap(),
+            ..options(agent_seconds, &[])
+        };
+        Self::with(given_server(), options).await
+    }
+
+    async fn with(given: Option<String>, options: WorldOptions) -> Self {
         let options = WorldOptions {
             binary: Some(PathBuf::from(env!("CARGO_BIN_EXE_codex-k8s"))),
             database_url: given.map(SecretString::from),
-            agent_seconds,
             contract: ContractCheck::enforcing(),
-            settings: settings.collect(),
-            ..WorldOptions::default()
+            ..options
         };
         let world = SandboxWorld::start(options, |_, _| {}).await.unwrap();
         let store = world.store().await.unwrap();
@@ -362,11 +370,53 @@ impl Stage {
             .unwrap()
     }
 
+    /// A file of the config repo as it is now.
+    pub(super) fn config_file(&self, path: &str) -> String {
+        let git = git2::Repository::open_bare(self.world.config().path()).unwrap();
+        let tree = git.revparse_single("main^{tree}").unwrap();
+        let file = tree.as_tree().unwrap().get_path(path.as_ref()).unwrap();
+        let text = git.find_blob(file.id()).unwrap().content().to_owned();
+        String::from_utf8(text).unwrap()
+    }
+
+    /// Asks for a pass and waits until it is through, again and again.
+    pub(super) async fn force_passes(&mut self, passes: usize) {
+        let id = self.world.serve().unwrap().id();
+        let process = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        let stage = &*self;
+        for _ in 0..passes {
+            let before = stage.metric(PASSES).await;
+            kill_process(process, Signal::USR1).unwrap();
+            stage
+                .until("the pass is through", || async {
+                    (stage.metric(PASSES).await > before).then_some(())
+                })
+                .await;
+        }
+    }
+
     /// Ends the world in good order.
     pub(super) async fn end(self) {
         self.store.close().await;
         self.db.close().await;
         self.world.end().await.unwrap();
+    }
+}
+
+/// A PostgreSQL that was given for tests.
+fn given_server() -> Option<String> {
+    let given = std::env::var("DATABASE_URL").ok();
+    given.filter(|url| !url.is_empty())
+}
+
+fn options(agent_seconds: f64, settings: &[(&str, &str)]) -> WorldOptions {
+    let settings = settings
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    WorldOptions {
+        agent_seconds,
+        settings: settings.collect(),
+        ..WorldOptions::default()
     }
 }
 

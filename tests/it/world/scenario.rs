@@ -65,7 +65,7 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// The config repo's files in the beginning.
     pub(crate) fn files(&self) -> BTreeMap<String, String> {
-        changed(config_files(0.0), &self.config)
+        changed(config_files(0.0, None), &self.config)
     }
 }
 
