@@ -30,8 +30,6 @@ pub(crate) struct RealCluster {
     pub(crate) pods: bool,
     /// The address at which pods reach what listens on this host.
     pub(crate) host_address: String,
-    /// etcd's address, if the cluster is our own.
-    pub(crate) etcd: Option<String>,
     /// Whether `tests/cluster` started it, and may restart it.
     pub(crate) own: bool,
 }
@@ -107,7 +105,6 @@ impl RealCluster {
             audit_log: path("AUDIT_LOG"),
             pods: said.get("PODS") == Some(&"yes"),
             host_address: said.get("HOST_ADDRESS").unwrap_or(&"127.0.0.1").to_string(),
-            etcd: said.get("ETCD").map(ToString::to_string),
             own: said.get("GIVEN") == Some(&"no"),
         })
     }
