@@ -99,8 +99,10 @@ impl HolderTx {
         let inserted = sqlx::query!(
             "insert into runs
                  (run_id, forge, repository_id, source, source_id, project, number, work_item,
-                  stage, revise, label, actor, state, reason, held, priority)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, $14, $15)
+                  stage, revise, label, actor, state, reason, held, priority,
+                  created_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, $14, $15,
+                     $16)
              on conflict (run_id) do nothing",
             run.id.0,
             PgForge::from(run.trigger.forge) as _,
@@ -117,6 +119,7 @@ impl HolderTx {
             run.reason,
             run.held,
             run.priority,
+            run.created_at,
         )
         .execute(self.db())
         .await?;

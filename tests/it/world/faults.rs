@@ -1,10 +1,13 @@
 //! Faults as data: what can be injected between two steps, and what class of
 //! fault it stands for. A further fault is a further line of [`FAULTS`].
 
-use codex_k8s::sandbox::{github::Lag, seed::REPOSITORY};
+use codex_k8s::sandbox::{github::Lag, seed::REPOSITORIES};
 use futures::future::BoxFuture;
 
 use super::driver::World;
+
+/// A repository in which nothing is asked for.
+const NOTES: &str = REPOSITORIES[1];
 
 /// Classes of faults, as the literature on controllers sorts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::Display, strum::EnumIter)]
@@ -106,8 +109,8 @@ fn break_config(world: &mut World) -> BoxFuture<'_, ()> {
 /// A label that starts nothing comes and goes on an issue that nothing happens to.
 fn flicker(world: &mut World) -> BoxFuture<'_, ()> {
     let forge = &world.outside.github;
-    forge.add_label(REPOSITORY, 3, "grace", "run:next").unwrap();
-    let off = forge.remove_label(REPOSITORY, 3, "grace", "run:next");
+    forge.add_label(NOTES, 1, "grace", "run:next").unwrap();
+    let off = forge.remove_label(NOTES, 1, "grace", "run:next");
     off.unwrap();
     at_once()
 }

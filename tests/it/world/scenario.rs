@@ -30,6 +30,8 @@ pub(crate) enum When {
 pub(crate) enum Do {
     /// Put a label on.
     Label(&'static str, u64, &'static str),
+    /// Put a label on several in the same moment.
+    Labels(&'static str, Vec<u64>, &'static str),
     /// Take a label off.
     Unlabel(&'static str, u64, &'static str),
     /// Ask for changes of a pull request.
@@ -88,6 +90,11 @@ impl Do {
         let forge = &outside.github;
         match self {
             Self::Label(who, on, label) => forge.add_label(REPOSITORY, *on, who, label).unwrap(),
+            Self::Labels(who, on, label) => {
+                for number in on {
+                    forge.add_label(REPOSITORY, *number, who, label).unwrap();
+                }
+            }
             // Where the platform was first, the label is off already.
             Self::Unlabel(who, on, label) => drop(forge.remove_label(REPOSITORY, *on, who, label)),
             Self::Review(who, on) => {

@@ -112,16 +112,17 @@ fn refused() -> Scenario {
     }
 }
 
-/// Two runs share one slot.
+/// Two runs share one slot: seen in one poll, they start in the order of their labels.
 fn queued() -> Scenario {
-    let people = vec![
-        (When::Bound, label(1, "run:dev")),
-        (When::Bound, label(2, "run:dev")),
-    ];
+    let people = vec![(When::Bound, Do::Labels("ada", vec![1, 2, 3], "run:dev"))];
     Scenario {
         config: ONE_SLOT.to_vec(),
-        ends_with: vec!["#1 dev: succeeded", "#2 dev: succeeded"],
-        pulls: 2,
+        ends_with: vec![
+            "#4 pull request codex/issue-1",
+            "#5 pull request codex/issue-2",
+            "#6 pull request codex/issue-3",
+        ],
+        pulls: 3,
         ..scenario("queued", people)
     }
 }
