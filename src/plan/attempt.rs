@@ -67,6 +67,7 @@ fn step_attempt(
     frozen: &FrozenRun,
     attempt: &Attempt,
 ) {
+    note_job(index, plan, run, frozen, attempt);
     if accept_result(index, plan, run) {
         return;
     }
@@ -76,6 +77,33 @@ fn step_attempt(
         AttemptState::Starting | AttemptState::Running => {
             watch(index, plan, run, frozen, attempt);
         }
+    }
+}
+
+/// Applies a Job once more that a process made and, dying, did not note. The cluster is not
+/// changed by it, and the ledger gets the Job's uid: without that a Job that vanished would be
+/// made anew for the same attempt instead of counting as lost.
+fn note_job(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    frozen: &FrozenRun,
+    attempt: &Attempt,
+) {
+    let called = index
+        .effect(&apply_key(&run.id, attempt.number))
+        .is_some_and(|effect| effect.attempted_at.is_some() && effect.done_at.is_none());
+    let open = matches!(
+        attempt.state,
+        AttemptState::Starting | AttemptState::Running
+    );
+    let number = u32::try_from(attempt.number.0).ok();
+    let there = index.in_cluster(&run.id).is_some_and(|rows| {
+        let mut jobs = rows.jobs.iter();
+        jobs.any(|job| job.owner.attempt == number && job.deletion_timestamp.is_none())
+    });
+    if called && open && there {
+        apply(index, plan, run, frozen, attempt);
     }
 }
 
