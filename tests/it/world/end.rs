@@ -46,7 +46,12 @@ const ENVIRONMENTS: &str = "
     select format('environment of %s#%s: %s', r.repository_id, r.number, e.state)
     from environments e join runs r using (run_id)
     order by r.repository_id, r.number, r.source_id::bigint";
-const UNDONE: &str = "select 'effect not done: ' || key from effects where done_at is null";
+/// What is to be tried again. What a stopped run had begun is not gone on with.
+pub(crate) const UNDONE: &str = "
+    select 'effect not done: ' || e.key from effects e where e.done_at is null
+    and not exists (select from runs r where r.run_id = e.run_id
+        and r.finished_at is not null and r.outcome is distinct from 'succeeded'
+        and e.kind in ('apply_attempt', 'apply_environment', 'push_branch', 'open_pull_request'))";
 const SLOTS: &str = "
     select format('slot %s of %s is kept by a run that is %s', s.slot, s.project, r.state)
     from slots s join runs r using (run_id)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use codex_k8s::apply::WriterProof;
 
-use super::{driver::World, faults::FAULTS, invariants, platform::TIMING, pods::said};
+use super::{driver::World, end::UNDONE, faults::FAULTS, invariants, platform::TIMING, pods::said};
 
 /// Clocks move in pieces that the lease outlasts, as a process at work would see them.
 const PIECE: Duration = Duration::from_secs(15);
@@ -152,9 +152,8 @@ impl World {
 
     /// Whether the ledger holds nothing that is to be tried again.
     async fn is_done(&self) -> bool {
-        self.count("select count(*) from effects where done_at is null")
-            .await
-            == 0
+        let undone = format!("select count(*) from ({UNDONE}) undone");
+        self.count(&undone).await == 0
     }
 
     pub(crate) async fn poll_config(&mut self) {
