@@ -45,8 +45,12 @@ impl Performing<'_> {
             ActionKind::SetOwnerVariable {
                 repository_id,
                 repository,
+                value,
                 event,
-            } => self.set_owner(*repository_id, repository, event).await,
+            } => {
+                self.set_owner(*repository_id, repository, value, event)
+                    .await
+            }
             ActionKind::OpenPullRequest {
                 content,
                 subject,
@@ -86,9 +90,9 @@ impl Performing<'_> {
         &self,
         id: RepositoryId,
         name: &RepositoryName,
+        value: &str,
         event: &NewEvent,
     ) -> Result<Outcome, ActionError> {
-        let value = event.payload["installation"].as_str().unwrap_or_default();
         self.applier
             .forge
             .set_variable(&reference(id, name), OWNER_VARIABLE, value)

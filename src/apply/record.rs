@@ -135,6 +135,7 @@ impl Performing<'_> {
             head,
             slot,
             event,
+            ..
         } = &self.action.kind
         else {
             return Ok(());
@@ -182,6 +183,7 @@ impl Performing<'_> {
                 Some(None) => Change::Clear,
                 Some(Some(reason)) => Change::Set(reason.clone()),
             },
+            accepted_head: change.accepted_head.clone(),
             pull_request: change.pull_request,
             result: change.result.clone(),
             timeout_at: timeout.map_or(Change::Keep, Change::Set),

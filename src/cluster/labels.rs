@@ -28,6 +28,10 @@ pub const REPOSITORY: &str = "codex-k8s.dev/repository";
 pub const TRIGGER: &str = "codex-k8s.dev/trigger";
 /// Annotation: the run's correlation id.
 pub const CORRELATION_ID: &str = "codex-k8s.dev/correlation-id";
+/// Annotation of a run's namespace: what its launch fixed, as JSON.
+pub const LAUNCH: &str = "codex-k8s.dev/launch";
+/// Label of an attempt's objects: the version of the key its run token was made with.
+pub const TOKEN_KEY_VERSION: &str = "codex-k8s.dev/token-key-version";
 /// Annotation: the hash of what the object was built from.
 pub const INPUT_HASH: &str = "codex-k8s.dev/input-hash";
 /// Annotation of the Lease object: the epoch of the copied lease.

@@ -51,6 +51,9 @@ pub struct RunMark {
     pub trigger: Option<String>,
     /// The run's correlation id.
     pub correlation_id: Option<String>,
+    /// What the run's launch fixed, as it was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch: Option<String>,
 }
 
 /// Whether a namespace is in use or going away.
@@ -107,6 +110,9 @@ pub struct JobRow {
     pub failed: u32,
     /// What the Job's conditions say in the end.
     pub outcome: JobOutcome,
+    /// The version of the key that the attempt's run token was made with.
+    #[serde(default)]
+    pub token_key_version: Option<i32>,
     /// The hash of what it was built from.
     pub input_hash: Option<String>,
 }

@@ -63,6 +63,40 @@ pub enum OwnerVariable {
     Forbidden,
 }
 
+/// What the variable holds: whose the repository is, and the marks of its first binding, so that
+/// a lost database binds it again where it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnerMark {
+    /// The installation, as it calls itself.
+    pub installation: String,
+    /// The highest event id at binding; zero where the variable does not say.
+    pub binding_event: EventId,
+    /// The highest review id at binding.
+    pub binding_review: ReviewId,
+}
+
+impl OwnerMark {
+    /// Reads a value: the installation, and after it the marks. People may have written the
+    /// installation alone.
+    pub fn parse(value: &str) -> Self {
+        let mut words = value.split_whitespace();
+        let installation = words.next().unwrap_or_default().to_owned();
+        let mut mark = || words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        Self {
+            installation,
+            binding_event: EventId(mark()),
+            binding_review: ReviewId(mark()),
+        }
+    }
+}
+
+impl std::fmt::Display for OwnerMark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (event, review) = (self.binding_event, self.binding_review);
+        write!(f, "{} {event} {review}", self.installation)
+    }
+}
+
 /// Where polling goes on. Every cursor moves in the transaction of what it read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MirrorCursors {

@@ -11,6 +11,7 @@ pub mod fact;
 pub mod fold;
 pub mod forge;
 pub mod ids;
+pub mod launch;
 pub mod marker;
 pub mod messages;
 pub mod mirror;

@@ -3,7 +3,7 @@
 //! ```text
 //! pending → preparing → running ⇄ waiting_mcp | waiting_owner_review
 //!    │          └───────────┴──────────┴──────────┐
-//!    └→ rejected | cancelled              stopping(outcome) → succeeded | failed | timed_out | cancelled
+//!    └→ rejected | cancelled | succeeded (recovered)    stopping(outcome) → succeeded | failed | timed_out | cancelled
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -92,7 +92,8 @@ impl RunState {
             TimedOut, WaitingMcp, WaitingOwnerReview,
         };
         match self {
-            Pending => matches!(to, Preparing | Rejected | Cancelled),
+            // Straight to its success only where a restored database finds its work done.
+            Pending => matches!(to, Preparing | Rejected | Cancelled | Succeeded),
             Preparing => matches!(to, Running | Stopping),
             Running => matches!(to, WaitingMcp | WaitingOwnerReview | Stopping),
             WaitingMcp | WaitingOwnerReview => matches!(to, Running | Stopping),

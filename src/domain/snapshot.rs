@@ -55,6 +55,9 @@ pub struct PushOutcomeRow {
 pub struct StoreSnapshot {
     /// The database clock at the start of the transaction.
     pub now: Timestamp,
+    /// When the database was last found to be restored: older rows may lag behind the world.
+    #[serde(default)]
+    pub restored_at: Option<Timestamp>,
     /// Bound repositories.
     pub repositories: Vec<RepositoryMirror>,
     /// Who we are, per credential.
@@ -114,6 +117,7 @@ impl StoreSnapshot {
         let ids: std::collections::BTreeSet<_> = runs.iter().map(|run| run.id).collect();
         Self {
             now: self.now,
+            restored_at: self.restored_at,
             identities: self.identities.clone(),
             permissions: keep(&self.permissions, |row| bound.contains(&row.repository)),
             issues: keep(&self.issues, |row| bound.contains(&row.repository)),

@@ -156,6 +156,8 @@ pub enum RefusalReason {
     NoPullRequest,
     /// The repository is no longer in the config.
     Unbound,
+    /// It had run its course before the database was restored: we took its label off.
+    Consumed,
 }
 
 /// What became of a trigger.

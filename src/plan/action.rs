@@ -117,6 +117,9 @@ pub struct RunChange {
     /// The accepted result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultRecord>,
+    /// The head of its branch, where the forge showed it to be what the run's result names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted_head: Option<CommitSha>,
     /// The pull request found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pull_request: Option<IssueNumber>,
@@ -193,6 +196,9 @@ pub enum ActionKind {
         head: Option<CommitSha>,
         /// The slot.
         slot: SlotNo,
+        /// Whether its workload is there already, so that no limit holds it back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        recovered: bool,
         /// The event.
         event: NewEvent,
     },
@@ -384,6 +390,8 @@ pub enum ActionKind {
         repository_id: crate::domain::ids::RepositoryId,
         /// The repository's name.
         repository: RepositoryName,
+        /// What it says.
+        value: String,
         /// The event.
         event: NewEvent,
     },

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cluster::{
         manifests::{AttemptSpec, Resources},
-        snapshot::{JobOutcome, PodPhase, RunRows},
+        snapshot::{JobOutcome, JobRow, PodPhase, RunRows},
     },
     domain::{
         event::EventKind,
@@ -53,11 +53,71 @@ pub(super) fn step_attempts(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
         if plan.touches(&run.id) {
             continue;
         }
-        match index.attempt(&run.id) {
+        let attempt = index.attempt(&run.id);
+        if let Some(found) = forgotten(index, run, frozen, attempt) {
+            take_over(index, plan, run, attempt, found);
+            continue;
+        }
+        match attempt {
             None => start(index, plan, run, AttemptNo(1)),
             Some(attempt) => step_attempt(index, plan, run, frozen, attempt),
         }
     }
+}
+
+/// The Job of an attempt that a restored database has forgotten: the newest that the cluster
+/// shows, where the rows are older than the restore. Not so in ordinary life: an agent may label
+/// what it makes as it likes.
+fn forgotten<'a>(
+    index: &Index<'a>,
+    run: &Run,
+    frozen: &FrozenRun,
+    known: Option<&Attempt>,
+) -> Option<&'a JobRow> {
+    let restored_at = index.input.rows.restored_at?;
+    if known.is_some_and(|attempt| attempt.created_at >= restored_at) {
+        return None;
+    }
+    let after = known.map_or(0, |attempt| attempt.number.0);
+    let jobs = index.in_cluster(&run.id)?.jobs.iter().copied();
+    jobs.filter(|job| {
+        let number = number_of(job).0;
+        number > after && number <= frozen.max_attempts
+    })
+    .max_by_key(|job| number_of(job))
+}
+
+fn number_of(job: &JobRow) -> AttemptNo {
+    let number = job
+        .owner
+        .attempt
+        .and_then(|number| i32::try_from(number).ok());
+    AttemptNo(number.unwrap_or(0))
+}
+
+/// Takes a forgotten attempt over with its number and key, so that its pod's token is good.
+fn take_over(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    known: Option<&Attempt>,
+    job: &JobRow,
+) {
+    let number = number_of(job);
+    let open =
+        known.filter(|known| matches!(known.state, AttemptState::Starting | AttemptState::Running));
+    if let Some(known) = open {
+        let reason = format!("attempt {number} followed it before the database was restored");
+        move_attempt(plan, run, known, AttemptState::Lost, Some(&reason));
+    }
+    let attempt = Attempt {
+        job_uid: Some(job.uid.clone()),
+        key_version: job
+            .token_key_version
+            .unwrap_or(index.settings().token_key_version),
+        ..new_attempt(index, run, number)
+    };
+    begin(plan, run, attempt, "takes over");
 }
 
 fn step_attempt(
@@ -290,7 +350,11 @@ fn after_loss(
 }
 
 fn start(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, number: AttemptNo) {
-    let attempt = Attempt {
+    begin(plan, run, new_attempt(index, run, number), "starts");
+}
+
+fn new_attempt(index: &Index<'_>, run: &Run, number: AttemptNo) -> Attempt {
+    Attempt {
         run: run.id,
         number,
         state: AttemptState::Starting,
@@ -301,7 +365,11 @@ fn start(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, number: Attem
         started_at: None,
         ended_at: None,
         heartbeat_at: None,
-    };
+    }
+}
+
+fn begin(plan: &mut PlanBuilder<'_>, run: &Run, attempt: Attempt, doing: &str) {
+    let number = attempt.number;
     let found = plan.ensure(
         format!("run/{}/attempt/{number}/start", run.id),
         Some(run.id),
@@ -310,7 +378,7 @@ fn start(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, number: Attem
             attempt,
         },
     );
-    plan.report_effect(run, found, &format!("starts attempt {number}"));
+    plan.report_effect(run, found, &format!("{doing} attempt {number}"));
 }
 
 fn begin_work(plan: &mut PlanBuilder<'_>, run: &Run) {

@@ -12,9 +12,9 @@ use super::{
 use crate::domain::{
     Timestamp,
     effect::EffectKey,
-    ids::{RepositoryId, RepositoryName, Revision, RunId, Subject},
+    ids::{RepositoryId, RepositoryName, Revision, RunId, SlotNo, Subject},
     report::{ReportLine, ReportState},
-    run::RunState,
+    run::{FrozenRun, RunState},
 };
 
 /// A finished plan: an immutable value.
@@ -62,6 +62,8 @@ pub(super) enum Ensure {
     Added,
     /// It waits for its own backoff; the time is in the report.
     Backoff(Timestamp),
+    /// Nothing may be planned for the run yet; why is in the report.
+    Held,
     /// Exactly this was done before.
     NotNeeded,
 }
@@ -73,6 +75,8 @@ pub(super) struct PlanBuilder<'a> {
     actions: BTreeMap<EffectKey, Action>,
     report: BTreeMap<String, ReportLine>,
     touched: std::collections::BTreeSet<RunId>,
+    /// Runs for which nothing may be planned yet, and why.
+    unread: BTreeMap<RunId, String>,
 }
 
 impl<'a> PlanBuilder<'a> {
@@ -83,10 +87,16 @@ impl<'a> PlanBuilder<'a> {
             actions: BTreeMap::new(),
             report: BTreeMap::new(),
             touched: std::collections::BTreeSet::new(),
+            unread: index
+                .runs
+                .values()
+                .filter_map(|run| Some((run.id, index.unread(run.repository)?)))
+                .collect(),
         }
     }
 
-    /// Plans an action unless its key waits for its backoff.
+    /// Plans an action unless its key waits for its backoff, or the run's repository is not
+    /// read whole: then the rows may be a restored database's, and lag behind the world.
     pub(super) fn ensure(
         &mut self,
         key: impl Into<String>,
@@ -94,6 +104,9 @@ impl<'a> PlanBuilder<'a> {
         kind: ActionKind,
     ) -> Ensure {
         let key = EffectKey(key.into());
+        if run.is_some_and(|run| self.unread.contains_key(&run)) {
+            return Ensure::Held;
+        }
         let now = self.input.now;
         if let Some(at) = self
             .effects
@@ -165,6 +178,16 @@ impl<'a> PlanBuilder<'a> {
         })
     }
 
+    /// Launches in this plan: the slot and what is frozen.
+    pub(super) fn launches(&self) -> impl Iterator<Item = (SlotNo, &FrozenRun)> {
+        self.actions
+            .values()
+            .filter_map(|action| match &action.kind {
+                ActionKind::LaunchRun { slot, frozen, .. } => Some((*slot, frozen.as_ref())),
+                _ => None,
+            })
+    }
+
     /// Whether anything is planned for a run.
     pub(super) fn acts_on(&self, run: &RunId) -> bool {
         self.actions
@@ -218,6 +241,10 @@ impl<'a> PlanBuilder<'a> {
                     at.format("%Y-%m-%dT%H:%M:%SZ")
                 ),
             ),
+            Ensure::Held => {
+                let reason = self.unread.get(&run.id).cloned().unwrap_or_default();
+                self.report_run(run, ReportState::Unknown, reason);
+            }
             Ensure::NotNeeded => {}
         }
     }

@@ -137,13 +137,16 @@ fn check_transitions(plan: &Plan, runs: &BTreeMap<RunId, &Run>) -> Vec<Violation
 }
 
 fn check_launches(input: &PlanInput, plan: &Plan, runs: &BTreeMap<RunId, &Run>) -> Vec<Violation> {
-    let launches: Vec<(&Action, &Run, SlotNo, &BranchName)> = plan
+    let launches: Vec<(&Action, &Run, SlotNo, &BranchName, bool)> = plan
         .actions
         .iter()
         .filter_map(|action| match &action.kind {
-            ActionKind::LaunchRun { slot, branch, .. } => {
-                Some((action, *runs.get(&action.run?)?, *slot, branch))
-            }
+            ActionKind::LaunchRun {
+                slot,
+                branch,
+                recovered,
+                ..
+            } => Some((action, *runs.get(&action.run?)?, *slot, branch, *recovered)),
             _ => None,
         })
         .collect();
@@ -156,7 +159,7 @@ fn check_launches(input: &PlanInput, plan: &Plan, runs: &BTreeMap<RunId, &Run>) 
         .filter_map(|run| Some((run.repository, run.branch.clone()?)))
         .collect();
     let mut count = active.count();
-    for (action, run, slot, branch) in launches {
+    for (action, run, slot, branch, recovered) in launches {
         count += 1;
         if !slots.insert(slot) {
             found.push(violation(
@@ -172,7 +175,7 @@ fn check_launches(input: &PlanInput, plan: &Plan, runs: &BTreeMap<RunId, &Run>) 
                 format!("{branch} is in work already"),
             ));
         }
-        if count > limit(input) {
+        if count > limit(input) && !recovered {
             found.push(violation(
                 Rule::OverLimit,
                 &[action],

@@ -195,7 +195,7 @@ pub(super) fn refusal(
     };
     match upsert(index, plan, upserted) {
         Ensure::NotNeeded => Commented::Done,
-        Ensure::Added | Ensure::Backoff(_) => Commented::Open,
+        Ensure::Added | Ensure::Backoff(_) | Ensure::Held => Commented::Open,
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     builder::PlanBuilder,
     event,
     index::Index,
+    recover::begun,
     sighting::{report, withdrawn_by},
 };
 use crate::{
@@ -59,6 +60,7 @@ fn waiting<'a>(index: &Index<'a>) -> impl Iterator<Item = &'a Trigger> {
     index.triggers.values().copied().filter(|trigger| {
         matches!(trigger.disposition, Disposition::Waiting(_))
             && withdrawn_by(index, trigger).is_none()
+            && begun(index, trigger).is_none()
     })
 }
 
@@ -293,7 +295,12 @@ fn wait_config(why: impl Into<String>) -> Judged {
     Judged::Wait(WaitReason::Config { why: why.into() })
 }
 
-fn enqueue(index: &Index<'_>, plan: &mut PlanBuilder<'_>, work_item: Subject, trigger: &Trigger) {
+pub(super) fn enqueue(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    work_item: Subject,
+    trigger: &Trigger,
+) {
     let run = new_run(index, work_item, trigger);
     report(
         plan,
@@ -376,7 +383,7 @@ fn merge(plan: &mut PlanBuilder<'_>, trigger: &Trigger, run: &Run) {
     );
 }
 
-fn refuse(plan: &mut PlanBuilder<'_>, trigger: &Trigger, reason: RefusalReason) {
+pub(super) fn refuse(plan: &mut PlanBuilder<'_>, trigger: &Trigger, reason: RefusalReason) {
     let text = refusal_text(&reason);
     report(plan, trigger, ReportState::Refused, text);
     // What we answer on the issue is settled by the answer, everything else here.
@@ -420,7 +427,8 @@ pub(super) fn is_answered(reason: &RefusalReason) -> bool {
         RefusalReason::NoRights
         | RefusalReason::Bot
         | RefusalReason::Historical
-        | RefusalReason::Unbound => false,
+        | RefusalReason::Unbound
+        | RefusalReason::Consumed => false,
     }
 }
 
@@ -434,6 +442,9 @@ pub(super) fn refusal_text(reason: &RefusalReason) -> &'static str {
         }
         RefusalReason::Historical => "refused: older than the repository's binding",
         RefusalReason::NoPullRequest => "refused: there is no open pull request of ours to revise",
+        RefusalReason::Consumed => {
+            "it had run its course before the database was restored; its label is off"
+        }
         RefusalReason::Unbound => "refused: the repository is no longer in the config",
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     desired::model::{Guardrails, PodSecurity},
     domain::{
         event::EventKind,
+        launch::LaunchRecord,
         report::ReportState,
         run::{EnvironmentState, FrozenRun, Run},
     },
@@ -192,6 +193,7 @@ fn environment(index: &Index<'_>, run: &Run, frozen: &FrozenRun) -> RunEnvironme
     RunEnvironment {
         identity: identity(index, run, frozen),
         namespace: frozen.namespace.clone(),
+        launch: LaunchRecord::of(run).and_then(|launch| launch.to_text()),
         pod_security: match guardrails.pod_security {
             PodSecurity::Restricted => PodSecurityLevel::Restricted,
             PodSecurity::Baseline => PodSecurityLevel::Baseline,

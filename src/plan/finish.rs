@@ -11,13 +11,14 @@ use super::{
     comment::{self, Commented},
     disposition::{is_answered, refusal_text},
     event,
+    freeze::{clear_labels, outcome_labels},
     index::Index,
     sighting::{report, withdrawn_by},
 };
 use crate::domain::{
     event::EventKind,
     forge::SubjectState,
-    ids::{LabelName, Subject},
+    ids::{LabelName, RepositoryName, Subject},
     report::ReportState,
     run::{Run, RunState},
     trigger::{Disposition, Trigger},
@@ -110,9 +111,16 @@ fn finish_run(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
 
 type Link = fn(&Index<'_>, &mut PlanBuilder<'_>, &Run) -> Ensure;
 
-fn wanted_labels(run: &Run) -> Vec<LabelName> {
+/// The labels that a run's end puts on: those frozen at its launch. A run that was recovered by
+/// its pull request has lost them with everything else of its launch: the present config's count.
+fn wanted_labels(index: &Index<'_>, run: &Run) -> Vec<LabelName> {
     let Some(frozen) = &run.frozen else {
-        return Vec::new();
+        let desired = index.desired().filter(|_| run.state == RunState::Succeeded);
+        let stage = desired.and_then(|desired| desired.stage(&run.kind.stage));
+        let labels = desired.zip(stage);
+        return labels
+            .map(|(desired, stage)| outcome_labels(desired, &stage.on_success))
+            .unwrap_or_default();
     };
     match run.state {
         RunState::Succeeded => frozen.success_labels.clone(),
@@ -138,8 +146,8 @@ fn labelled_subjects(run: &Run) -> Vec<Subject> {
 }
 
 fn output_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
-    let labels = wanted_labels(run);
-    let Some(frozen) = run.frozen.as_ref().filter(|_| !labels.is_empty()) else {
+    let labels = wanted_labels(index, run);
+    let Some(repository) = repository_of(plan, run).filter(|_| !labels.is_empty()) else {
         return Ensure::NotNeeded;
     };
     let found = labelled_subjects(run).into_iter().map(|subject| {
@@ -151,7 +159,7 @@ fn output_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> En
             Some(run.id),
             ActionKind::AddLabels {
                 subject,
-                repository: frozen.repository_name.clone(),
+                repository: repository.clone(),
                 event: event::of_run(
                     run,
                     EventKind::LabelApplied,
@@ -165,10 +173,7 @@ fn output_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> En
 }
 
 fn stale_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
-    let Some(frozen) = &run.frozen else {
-        return Ensure::NotNeeded;
-    };
-    let wanted = wanted_labels(run);
+    let wanted = wanted_labels(index, run);
     if wanted.is_empty() {
         return Ensure::NotNeeded;
     }
@@ -176,8 +181,12 @@ fn stale_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ens
     let Some(issue) = index.issues.get(&subject) else {
         return Ensure::NotNeeded;
     };
-    let stale = frozen
-        .clear_labels
+    let clear = match (&run.frozen, index.desired()) {
+        (Some(frozen), _) => frozen.clear_labels.clone(),
+        (None, Some(desired)) => clear_labels(desired),
+        (None, None) => Vec::new(),
+    };
+    let stale = clear
         .iter()
         .filter(|label| issue.labels.contains(label) && !wanted.contains(label));
     let found = stale.map(|label| remove(plan, run, subject, label));
@@ -217,6 +226,14 @@ fn stands_for_newer(index: &Index<'_>, run: &Run, label: &LabelName) -> bool {
     })
 }
 
+/// The repository's name, as it was at launch.
+fn repository_of(plan: &PlanBuilder<'_>, run: &Run) -> Option<RepositoryName> {
+    match &run.frozen {
+        Some(frozen) => Some(frozen.repository_name.clone()),
+        None => plan.repository_name(run.repository),
+    }
+}
+
 fn is_gone(index: &Index<'_>, subject: Subject) -> bool {
     index
         .issues
@@ -225,12 +242,8 @@ fn is_gone(index: &Index<'_>, subject: Subject) -> bool {
 }
 
 fn remove(plan: &mut PlanBuilder<'_>, run: &Run, subject: Subject, label: &LabelName) -> Ensure {
-    let repository = match &run.frozen {
-        Some(frozen) => frozen.repository_name.clone(),
-        None => match plan.repository_name(subject.repository) {
-            Some(name) => name,
-            None => return Ensure::NotNeeded,
-        },
+    let Some(repository) = repository_of(plan, run) else {
+        return Ensure::NotNeeded;
     };
     plan.ensure_ever(
         format!(

@@ -15,6 +15,7 @@ use crate::{
         effect::content_hash,
         forge::{Actor, Comment, Issue, PullRequest, Review, ReviewState},
         ids::{BranchName, CommitSha, LabelName, ProjectKey, Revision, Subject},
+        marker::runs_marked_in,
         mirror::RepositoryMirror,
         run::{CommitIdentity, FrozenRun, Run},
     },
@@ -120,11 +121,20 @@ fn branch(
     let name = format!("codex/issue-{}", run.work_item);
     match index.branch(run.repository, &name) {
         None => Err(NotYet::Wait(format!("branch {name} is not read yet"))),
-        Some(row) if row.head.is_none() || row.ours => {
+        Some(row) if row.head.is_none() || row.ours || has_our_pull(index, run, &name) => {
             Ok((BranchName::new(name), row.head.clone()))
         }
         Some(_) => Ok((BranchName::new(format!("{name}-{}", run.id.short())), None)),
     }
+}
+
+/// Whether a pull request of ours comes from the branch: then a push of ours made it, even
+/// where a restored database has forgotten that.
+fn has_our_pull(index: &Index<'_>, run: &Run, branch: &str) -> bool {
+    index
+        .pulls_of_branch(run.repository, branch)
+        .iter()
+        .any(|pull| index.is_ours(pull.author.as_ref()) && !runs_marked_in(&pull.body).is_empty())
 }
 
 fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
@@ -199,7 +209,10 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
 }
 
 /// The `state:*` and `need:*` labels that an outcome puts on.
-fn outcome_labels(desired: &Desired, after: &crate::desired::model::LabelsAfter) -> Vec<LabelName> {
+pub(super) fn outcome_labels(
+    desired: &Desired,
+    after: &crate::desired::model::LabelsAfter,
+) -> Vec<LabelName> {
     let state = after
         .state
         .and_then(|state| desired.labels.state.get(state));
@@ -215,7 +228,7 @@ fn outcome_labels(desired: &Desired, after: &crate::desired::model::LabelsAfter)
 }
 
 /// Every `state:*` label: an outcome takes off those it does not put on.
-fn clear_labels(desired: &Desired) -> Vec<LabelName> {
+pub(super) fn clear_labels(desired: &Desired) -> Vec<LabelName> {
     desired
         .labels
         .state

@@ -13,7 +13,7 @@ use crate::{
         effect::{Effect, EffectKey},
         fact::{Fact, RunFact},
         fold::{FoldContext, Sighting, fold},
-        forge::{Issue, IssueEvent, OwnIdentity, PullRequest},
+        forge::{Actor, Issue, IssueEvent, OwnIdentity, PullRequest},
         ids::{AttemptNo, IssueNumber, LabelName, ProjectKey, RepositoryId, RunId, Subject},
         mirror::{BranchHead, OwnerVariable, RepositoryMirror},
         run::{Attempt, Environment, Run},
@@ -164,6 +164,28 @@ impl<'a> Index<'a> {
             )),
             OwnerVariable::Absent | OwnerVariable::Ours | OwnerVariable::Forbidden => Ok(mirror),
         }
+    }
+
+    /// Why nothing may be planned for the runs of a repository: after a restore its rows are
+    /// older than the forge until it was read whole.
+    pub(super) fn unread(&self, id: RepositoryId) -> Option<String> {
+        let mirror = self.repositories.get(&id).filter(|row| !row.complete)?;
+        Some(format!(
+            "repository {} is not read whole yet",
+            mirror.record.name
+        ))
+    }
+
+    /// Whether an account is one of ours.
+    pub(super) fn is_ours(&self, author: Option<&Actor>) -> bool {
+        author.is_some_and(|author| self.own.iter().any(|own| own.actor.id == author.id))
+    }
+
+    /// Why it is not known whether a queued run has its workload already. Only a restored
+    /// database can have forgotten a launch.
+    pub(super) fn workload_unknown(&self) -> Option<String> {
+        let restored = self.input.rows.restored_at.is_some();
+        (restored && self.cluster.is_none()).then(|| self.cluster_unknown())
     }
 
     /// The labels that exist in a repository, where they were read.

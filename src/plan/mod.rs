@@ -33,6 +33,7 @@ mod moves;
 mod orphans;
 mod publish;
 mod queue;
+mod recover;
 mod repository;
 mod result;
 mod sighting;
@@ -66,6 +67,7 @@ fn plan_project(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     repository::step_repositories(index, plan);
     sighting::step_sightings(index, plan);
     sighting::step_withdrawals(index, plan);
+    recover::step_recover(index, plan);
     stop::step_stop(index, plan);
     disposition::step_dispositions(index, plan);
     queue::step_queue(index, plan);
@@ -77,4 +79,5 @@ fn plan_project(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     comment::step_comments(index, plan);
     finish::step_finish(index, plan);
     cleanup::step_cleanup(index, plan);
+    recover::step_unread(index, plan);
 }

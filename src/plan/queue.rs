@@ -30,7 +30,7 @@ use crate::{
 
 /// Launches what may be launched, in order.
 pub(super) fn step_queue(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
-    let mut room = Room::of(index);
+    let mut room = Room::of(index, plan);
     for run in queue(index) {
         if plan.touches(&run.id) {
             continue;
@@ -146,6 +146,10 @@ fn launch_or_queue(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, roo
         update_run(plan, run, "held", change);
         return;
     }
+    if let Some(reason) = index.workload_unknown() {
+        plan.report_run(run, ReportState::Unknown, reason);
+        return;
+    }
     let launch = match freeze(index, run) {
         Ok(launch) => launch,
         Err(super::freeze::NotYet::Wait(reason)) => {
@@ -169,6 +173,7 @@ fn launch_run(plan: &mut PlanBuilder<'_>, run: &Run, launch: Launch, slot: SlotN
         Some(run.id),
         ActionKind::LaunchRun {
             version: run.version,
+            recovered: false,
             slot,
             event: event::of_run(
                 run,
@@ -200,7 +205,8 @@ pub(super) struct Room {
 }
 
 impl Room {
-    fn of(index: &Index<'_>) -> Self {
+    /// The room beside active runs, and beside those that this plan launches again.
+    fn of(index: &Index<'_>, plan: &PlanBuilder<'_>) -> Self {
         let active: Vec<_> = index
             .runs
             .values()
@@ -210,7 +216,11 @@ impl Room {
         for frozen in active.iter().filter_map(|run| run.frozen.as_ref()) {
             *by_agent.entry(frozen.agent.clone()).or_insert(0) += 1;
         }
-        let held: BTreeSet<_> = index.input.rows.slots.iter().map(|row| row.slot).collect();
+        for (_, frozen) in plan.launches() {
+            *by_agent.entry(frozen.agent.clone()).or_insert(0) += 1;
+        }
+        let rows = index.input.rows.slots.iter().map(|row| row.slot);
+        let held: BTreeSet<_> = rows.chain(plan.launches().map(|(slot, _)| slot)).collect();
         let slots = index.project().map_or(0, |project| project.spec.slots);
         let last = i32::try_from(slots).unwrap_or(i32::MAX);
         Self {
@@ -218,7 +228,7 @@ impl Room {
                 .map(SlotNo)
                 .filter(|slot| !held.contains(slot))
                 .collect(),
-            active: u32::try_from(active.len()).unwrap_or(u32::MAX),
+            active: u32::try_from(active.len() + plan.launches().count()).unwrap_or(u32::MAX),
             max_runs: index.project().map_or(0, |project| project.spec.max_runs()),
             by_agent,
             agent_limits: agent_limits(index),

@@ -14,7 +14,7 @@ use crate::{
         event::EventKind,
         forge::LabelRecord,
         ids::{LabelName, RepositoryId},
-        mirror::{OwnerVariable, RepositoryMirror},
+        mirror::{OwnerMark, OwnerVariable, RepositoryMirror},
         report::ReportState,
     },
 };
@@ -64,12 +64,18 @@ fn step_repository(index: &Index<'_>, plan: &mut PlanBuilder<'_>, desired: &Desi
 
 fn set_owner(index: &Index<'_>, plan: &mut PlanBuilder<'_>, mirror: &RepositoryMirror) {
     let installation = index.input.installation.as_str();
+    let mark = OwnerMark {
+        installation: installation.to_owned(),
+        binding_event: mirror.binding_event,
+        binding_review: mirror.binding_review,
+    };
     plan.ensure(
         format!("repository/{}/owner", mirror.id()),
         None,
         ActionKind::SetOwnerVariable {
             repository_id: mirror.id(),
             repository: mirror.record.name.clone(),
+            value: mark.to_string(),
             event: event::of_platform(
                 EventKind::VariableSet,
                 format!("repository/{}", mirror.id()),

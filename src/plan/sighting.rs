@@ -79,7 +79,13 @@ fn record(
     seen: &Seen<'_>,
     sighting: &Sighting<'_>,
 ) {
-    let historical = sighting.event.id <= seen.mirror.binding_event && !seen.mirror.adopt_existing;
+    // What has its namespace was launched by us, whatever a new binding says.
+    let run = seen.identity.run_id(&index.input.installation);
+    let launched = index
+        .in_cluster(&run)
+        .is_some_and(|rows| !rows.namespaces.is_empty());
+    let historical =
+        sighting.event.id <= seen.mirror.binding_event && !seen.mirror.adopt_existing && !launched;
     let disposition = if historical {
         Disposition::Refused(RefusalReason::Historical)
     } else if sighting.withdrawn_by.is_some() {

@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     apply::WriterProof,
     cluster::{Cluster, LeaseRecord, NotSent, WriteGate},
-    domain::ids::Epoch,
-    store::{Edge, LeaseGrant, LeaseRow, Store, StoreError},
+    domain::{Timestamp, ids::Epoch},
+    store::{Edge, LeaseGrant, LeaseMark, LeaseRow, Store, StoreError},
     telemetry::metrics::Metrics,
 };
 
@@ -70,16 +70,26 @@ impl LeaseTiming {
         answered_at: Duration,
         seen: Option<Duration>,
     ) -> Duration {
+        let left = |end: Timestamp| (end - grant.now).to_std().unwrap_or_default();
+        // A restored row is not the former holder's last: that one may hold its lease for as
+        // long as one lasts.
+        let restored = grant.restored_at.map_or(Duration::ZERO, |at| {
+            let left = left(at + span(self.lease + self.margin));
+            if left.is_zero() {
+                left
+            } else {
+                answered_at + left
+            }
+        });
         let Some(until) = grant.former_until else {
-            return Duration::ZERO;
+            return restored;
         };
-        let margin = chrono::Duration::from_std(self.margin).unwrap_or_default();
-        let left = (until + margin - grant.now).to_std().unwrap_or_default();
-        let by_rows = answered_at + left;
-        match self.taker {
+        let by_rows = answered_at + left(until + span(self.margin));
+        let former = match self.taker {
             TakerClock::Both => by_rows.max(seen.unwrap_or(answered_at) + self.lease),
             TakerClock::Rows => by_rows,
-        }
+        };
+        former.max(restored)
     }
 
     /// How often it is renewed.
@@ -97,6 +107,10 @@ impl LeaseTiming {
     fn step_limit(&self) -> Duration {
         self.lease / 3
     }
+}
+
+fn span(duration: Duration) -> chrono::Duration {
+    chrono::Duration::from_std(duration).unwrap_or_default()
 }
 
 /// Seconds since boot as a duration; unlike the monotonic clock it counts time asleep.
@@ -358,6 +372,10 @@ impl LeaseKeeper {
         }
     }
 
+    /// Takes the lease where it is free.
+    ///
+    /// The cluster's copy is read first: a database behind it was restored, and who does not
+    /// know that must not act on its rows. So nobody takes the lease while it cannot be read.
     async fn acquire(&self) -> Result<Duration, StoreError> {
         let before = self.store.read_lease().await?;
         self.see(&before);
@@ -366,14 +384,31 @@ impl LeaseKeeper {
         {
             return Ok(self.timing.look_every().min(left + JUST_AFTER));
         }
+        let copy = match self.cluster.read_lease_record().await {
+            Ok(copy) => copy.map(|record| LeaseMark {
+                epoch: Epoch(record.epoch),
+                beat: record.beat,
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "not taken: the cluster's copy of the lease cannot be read");
+                return Ok(self.timing.look_every());
+            }
+        };
         let asked_at = since_boot();
-        let taken = self.store.try_acquire(&self.holder, self.timing.lease);
-        let Some(mut grant) = taken.await? else {
+        let taken = self
+            .store
+            .acquire_after(&self.holder, self.timing.lease, copy);
+        let Some(grant) = taken.await? else {
             return Ok(self.timing.look_every());
         };
         let seen = self.seen_before(&grant);
         let send_from = self.timing.send_from(&grant, since_boot(), seen);
-        self.jump_if_restored(&mut grant).await?;
+        if grant.restored_at >= Some(before.now) {
+            tracing::warn!(
+                lease.epoch = before.epoch.0,
+                "the database is behind the cluster's copy of the lease: it was restored"
+            );
+        }
         let quiet = send_from.saturating_sub(since_boot());
         tracing::info!(
             lease.epoch = grant.epoch.0,
@@ -413,27 +448,6 @@ impl LeaseKeeper {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.filter(|seen| seen.beat + 1 == grant.beat)
             .map(|seen| seen.at)
-    }
-
-    /// A database whose epoch is behind the cluster's copy was restored from a backup: its
-    /// epochs jump ahead, so that none is ever given twice.
-    async fn jump_if_restored(&self, grant: &mut LeaseGrant) -> Result<(), StoreError> {
-        match self.cluster.read_lease_record().await {
-            Ok(Some(record)) if record.epoch >= grant.epoch.0 => {
-                tracing::warn!(
-                    lease.epoch = grant.epoch.0,
-                    cluster.epoch = record.epoch,
-                    "the database is behind the cluster's copy of the lease: restored"
-                );
-                grant.epoch = self.store.jump_epoch(Epoch(record.epoch + 1)).await?;
-                Ok(())
-            }
-            Ok(_) => Ok(()),
-            Err(error) => {
-                tracing::warn!(%error, "the cluster's copy of the lease cannot be read");
-                Ok(())
-            }
-        }
     }
 
     /// Copies epoch and beat to the cluster. Losing a copy costs nothing but the proof.

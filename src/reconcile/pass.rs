@@ -93,6 +93,7 @@ impl Passes {
     /// Forgets what a former term of the lease had seen.
     pub fn forget(&self) {
         *self.swept_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.reported
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

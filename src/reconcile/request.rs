@@ -128,6 +128,15 @@ fn branches(
         .iter()
         .filter(|run| run.state == crate::domain::run::RunState::Pending)
         .map(|run| named(run.repository, run.work_item));
-    let branches: BTreeSet<_> = waiting.chain(pending).collect();
+    // Where the database was restored, its branches may have moved since.
+    let unread = |repository| {
+        let mut mirrors = rows.repositories.iter();
+        mirrors.any(|mirror| mirror.id() == repository && !mirror.complete)
+    };
+    let active = runs
+        .iter()
+        .filter(|run| run.state.is_active() && unread(run.repository))
+        .filter_map(|run| Some((run.repository, run.branch.clone()?)));
+    let branches: BTreeSet<_> = waiting.chain(pending).chain(active).collect();
     branches.into_iter().collect()
 }

@@ -22,8 +22,14 @@ impl Reconciler {
         kept.map(|_| ())
     }
 
-    /// Begins a term of the lease: the last accepted config is in force again.
+    /// Begins a term of the lease: the last accepted config is in force again, and nothing that
+    /// was read before counts. Another holder has read since, or the database is another by now.
     pub async fn begin_term(&self) {
+        self.parts.observer.forget();
+        match self.parts.store.load_pass(None).await {
+            Ok(rows) => self.remember(Arc::new(rows)),
+            Err(error) => tracing::warn!(%error, "the rows cannot be read"),
+        }
         if let Err(error) = self.parts.config.restore().await {
             tracing::warn!(
                 error = format!("{error:#}"),
@@ -109,7 +115,7 @@ impl Reconciler {
         match self.parts.passes.pass().await {
             Ok(passed) => {
                 self.ask_for_more(&passed.rows);
-                *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = Some(passed.rows);
+                self.remember(passed.rows);
                 passed.progressed
             }
             Err(error) => {
@@ -142,6 +148,10 @@ impl Reconciler {
         if more {
             self.wake_forge.notify_one();
         }
+    }
+
+    fn remember(&self, rows: Arc<StoreSnapshot>) {
+        *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows);
     }
 
     pub(super) fn rows(&self) -> Option<Arc<StoreSnapshot>> {

@@ -27,6 +27,17 @@ pub struct LeaseGrant {
     /// The end of the former holder's lease, where that one did not give it back: requests of
     /// its may still be on their way.
     pub former_until: Option<Timestamp>,
+    /// When the database was last found restored.
+    pub restored_at: Option<Timestamp>,
+}
+
+/// Epoch and beat as a copy outside the database has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeaseMark {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The beat.
+    pub beat: i64,
 }
 
 /// The lease's row.
@@ -53,26 +64,61 @@ impl Store {
         holder: &str,
         duration: Duration,
     ) -> Result<Option<LeaseGrant>, StoreError> {
+        self.acquire_after(holder, duration, None).await
+    }
+
+    /// Takes the lease like [`Store::try_acquire`], beside a copy of it that was read before.
+    ///
+    /// A row behind the copy was restored from a backup, or made anew. Then, in the one
+    /// transaction that takes the lease, epoch and beat jump ahead of the copy, so that none
+    /// is ever given twice, the time is noted, and every repository counts as not read whole.
+    /// So whoever takes the lease after a crash of this holder finds the same.
+    pub async fn acquire_after(
+        &self,
+        holder: &str,
+        duration: Duration,
+        copy: Option<LeaseMark>,
+    ) -> Result<Option<LeaseGrant>, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let (epoch, beat) = copy.map(|mark| (mark.epoch.0, mark.beat)).unzip();
         let row = sqlx::query!(
             r#"with former as (
-                   select holder, until from lease where until <= platform_now() for update)
-               update lease set holder = $1, epoch = epoch + 1, beat = beat + 1,
-                   until = platform_now() + $2, updated_at = platform_now()
+                   select holder, until, platform_now() as at from lease
+                   where until <= platform_now() for update)
+               update lease set holder = $1,
+                   epoch = greatest(epoch, $3) + 1, beat = greatest(beat, $4) + 1,
+                   until = platform_now() + $2, updated_at = former.at,
+                   restored_at = case when (epoch, beat) < ($3, $4) then former.at
+                       else restored_at end
                from former
-               returning epoch, lease.until, beat, platform_now() as "now!",
+               returning epoch, lease.until, beat, restored_at, platform_now() as "now!",
+                   restored_at is not null and restored_at = updated_at as "restored!",
                    former.holder as "former_holder?", former.until as "former_until!""#,
             holder,
             interval(duration),
+            epoch,
+            beat,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *tx)
         .await?;
-        Ok(row.map(|row| LeaseGrant {
+        let Some(row) = row else { return Ok(None) };
+        if row.restored {
+            sqlx::query!(
+                "update repositories set complete = false, updated_at = platform_now()
+                 where complete"
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(Some(LeaseGrant {
             holder: holder.to_owned(),
             epoch: Epoch(row.epoch),
             until: row.until,
             beat: row.beat,
             now: row.now,
             former_until: row.former_holder.map(|_| row.former_until),
+            restored_at: row.restored_at,
         }))
     }
 
@@ -101,6 +147,7 @@ impl Store {
             beat: row.beat,
             now: row.now,
             former_until: grant.former_until,
+            restored_at: grant.restored_at,
         })
     }
 
@@ -138,19 +185,6 @@ impl Store {
             beat: row.beat,
             now: row.now,
         })
-    }
-
-    /// After a restore: lets the epoch jump ahead to at least `to`, so that it never repeats.
-    /// Whoever held the lease of the restored rows loses it.
-    pub async fn jump_epoch(&self, to: Epoch) -> Result<Epoch, StoreError> {
-        let epoch = sqlx::query_scalar!(
-            "update lease set epoch = greatest(epoch + 1, $1), updated_at = platform_now()
-             returning epoch",
-            to.0,
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(Epoch(epoch))
     }
 }
 

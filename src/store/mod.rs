@@ -55,7 +55,7 @@ pub use error::StoreError;
 pub use forge_discussions::CommentSeries;
 pub use forge_repositories::{MirrorWritten, NewBinding};
 pub use holder::HolderTx;
-pub use lease::{LeaseGrant, LeaseRow};
+pub use lease::{LeaseGrant, LeaseMark, LeaseRow};
 pub use migrate::{ApiRole, migrate};
 pub use people::{Member, ProjectMembers};
 pub use runs::{Change, RunChanges, Transition};

@@ -39,6 +39,9 @@ impl Store {
         let now = sqlx::query_scalar!(r#"select platform_now() as "now!""#)
             .fetch_one(&mut *db)
             .await?;
+        let restored_at = sqlx::query_scalar!("select restored_at from lease")
+            .fetch_one(&mut *db)
+            .await?;
         let repositories = pass_forge::repositories(db, keys).await?;
         let hot = HotSubjects::load(db, keys).await?;
         let runs = runs(db, keys, &hot).await?;
@@ -51,6 +54,7 @@ impl Store {
         let facts = facts(db, &live).await?;
         let snapshot = StoreSnapshot {
             now,
+            restored_at,
             identities: pass_forge::identities(db).await?,
             permissions: pass_forge::permissions(db, &repositories).await?,
             labels: pass_forge::labels(db, &repositories).await?,

@@ -163,7 +163,8 @@ pub(super) struct HotSubjects {
 impl HotSubjects {
     /// Open subjects, and those with an unsettled trigger, a run that is not finalized or an
     /// environment that is not gone; with a run's subject also its work item and pull request,
-    /// and with a pull request of ours also its work item.
+    /// and with a pull request of ours also its work item. With an unsettled trigger also what
+    /// came from its branch, in any state: a restored database may have forgotten its run.
     pub(super) async fn load(
         db: &mut PgConnection,
         projects: Option<&[String]>,
@@ -188,6 +189,9 @@ impl HotSubjects {
                  union select p.repository_id, p.number from forge_pulls p
                      join scope using (repository_id) where p.state = 'open'
                  union select t.repository_id, t.number from triggers t
+                     where ($1::text[] is null or t.project = any($1)) and not t.settled
+                 union select p.repository_id, p.number from triggers t join forge_pulls p
+                     on p.repository_id = t.repository_id and p.head = 'codex/issue-' || t.number
                      where ($1::text[] is null or t.project = any($1)) and not t.settled
                  union select repository_id, number from live
                  union select repository_id, work_item from live

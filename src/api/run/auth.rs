@@ -1,5 +1,9 @@
 //! Who calls: the run token against the run's row, at every call.
 //!
+//! A token with our signature names an attempt that we made. Where the rows do not know it,
+//! they are a restored database's: the answer is 503, so that the runner waits until its run
+//! is rebuilt.
+//!
 //! Order of judgement: the signature (before any row is read), the run, the
 //! attempt, and then what the run's state still takes.
 
@@ -36,13 +40,16 @@ pub(crate) async fn caller(api: &RunApi, headers: &HeaderMap) -> ApiResult<Calle
     let access = api.store.run_access(claim.run).await;
     let access = access
         .map_err(staff::refused)?
-        .ok_or_else(ApiError::unauthorized)?;
+        .ok_or_else(ApiError::unavailable)?;
     let newest = access.attempt;
     if claim.attempt < newest {
         let message = format!("attempt {} was followed by attempt {newest}", claim.attempt);
         return Err(ApiError::conflict("attempt_superseded", message));
     }
-    if claim.attempt > newest || claim.key_version != access.key_version {
+    if claim.attempt > newest {
+        return Err(ApiError::unavailable());
+    }
+    if claim.key_version != access.key_version {
         return Err(ApiError::unauthorized());
     }
     Ok(Caller { access })

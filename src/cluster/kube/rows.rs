@@ -66,6 +66,7 @@ pub(super) fn namespace_from_meta(meta: &ObjectMeta, terminating: bool) -> Names
             issue: label(meta, labels::ISSUE),
             trigger: annotation(meta, labels::TRIGGER),
             correlation_id: annotation(meta, labels::CORRELATION_ID),
+            launch: annotation(meta, labels::LAUNCH),
         },
         input_hash: input_hash(meta),
     }
@@ -92,6 +93,7 @@ pub(super) fn job_from_meta(meta: &ObjectMeta) -> JobRow {
         succeeded: 0,
         failed: 0,
         outcome: JobOutcome::Open,
+        token_key_version: label(meta, labels::TOKEN_KEY_VERSION),
         input_hash: input_hash(meta),
     }
 }

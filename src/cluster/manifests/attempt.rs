@@ -81,6 +81,7 @@ fn marks<'a>(spec: &'a AttemptSpec, input_hash: &'a str) -> Marks<'a> {
     Marks {
         identity: &spec.identity,
         attempt: Some(spec.attempt),
+        token_key_version: Some(spec.token_key_version),
         input_hash,
     }
 }

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value;
 
 use super::super::kind::ObjectKind;
+use super::super::labels;
 use super::hash::input_hash;
 use super::input::{Resources, RunEnvironment};
 use super::metadata::Marks;
@@ -61,6 +62,7 @@ fn marks<'a>(environment: &'a RunEnvironment, input_hash: &'a str) -> Marks<'a> 
     Marks {
         identity: &environment.identity,
         attempt: None,
+        token_key_version: None,
         input_hash,
     }
 }
@@ -69,6 +71,10 @@ fn marks<'a>(environment: &'a RunEnvironment, input_hash: &'a str) -> Marks<'a> 
 fn build_namespace(environment: &RunEnvironment, marks: &Marks<'_>) -> Namespace {
     let mut metadata = marks.cluster_wide(&environment.namespace);
     let level: &'static str = environment.pod_security.into();
+    if let Some(launch) = &environment.launch {
+        let annotations = metadata.annotations.get_or_insert_default();
+        annotations.insert(labels::LAUNCH.to_owned(), launch.clone());
+    }
     let labels = metadata.labels.get_or_insert_default();
     for mode in ["enforce", "audit", "warn"] {
         labels.insert(

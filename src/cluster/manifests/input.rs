@@ -39,6 +39,10 @@ pub struct RunEnvironment {
     pub identity: RunIdentity,
     /// The namespace, from [`namespace_name`](super::namespace_name).
     pub namespace: String,
+    /// What the run's launch fixed, as the planner writes it down: from this a lost row is
+    /// rebuilt. Never a secret.
+    #[serde(default)]
+    pub launch: Option<String>,
     /// The Pod Security level that the namespace enforces.
     pub pod_security: PodSecurityLevel,
     /// The ServiceAccount that the agent runs as.

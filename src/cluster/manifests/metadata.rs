@@ -14,6 +14,8 @@ pub(super) struct Marks<'a> {
     pub(super) identity: &'a RunIdentity,
     /// The attempt it belongs to, if to one.
     pub(super) attempt: Option<u32>,
+    /// The version of the key that the attempt's run token was made with.
+    pub(super) token_key_version: Option<u32>,
     /// The hash of what it is built from.
     pub(super) input_hash: &'a str,
 }
@@ -41,6 +43,9 @@ impl Marks<'_> {
         ]);
         if let Some(attempt) = self.attempt {
             marks.insert(labels::ATTEMPT.to_owned(), attempt.to_string());
+        }
+        if let Some(version) = self.token_key_version {
+            marks.insert(labels::TOKEN_KEY_VERSION.to_owned(), version.to_string());
         }
         marks
     }

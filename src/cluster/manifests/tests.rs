@@ -44,6 +44,7 @@ fn environment() -> RunEnvironment {
             identity.run,
         ),
         identity,
+        launch: None,
         pod_security: PodSecurityLevel::Restricted,
         service_account: "codex-runner".to_owned(),
         agent_role: Some("codex-k8s-agent-dev".to_owned()),

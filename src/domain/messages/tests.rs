@@ -233,6 +233,7 @@ fn bots_old_labels_and_foreign_repositories_are_never_answered() {
         RefusalReason::Bot,
         RefusalReason::Historical,
         RefusalReason::Unbound,
+        RefusalReason::Consumed,
     ] {
         assert_eq!(answered(reason), [false, false]);
     }

@@ -117,7 +117,10 @@ pub fn refusal_comment(comment: &RefusalComment, locale: &Locale) -> Option<Stri
         RefusalReason::NoRights => (Word::RefusedNoRights, Word::AskRights),
         RefusalReason::ContentChanged => (Word::RefusedContentChanged, Word::AskRelabel),
         RefusalReason::NoPullRequest => (Word::RefusedNoPullRequest, Word::AskStart),
-        RefusalReason::Bot | RefusalReason::Historical | RefusalReason::Unbound => return None,
+        RefusalReason::Bot
+        | RefusalReason::Historical
+        | RefusalReason::Unbound
+        | RefusalReason::Consumed => return None,
     };
     let label = comment
         .label

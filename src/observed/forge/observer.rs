@@ -72,6 +72,13 @@ impl ForgeObserver {
         &self.hints
     }
 
+    /// Forgets everything that was read: the next poll reads it again.
+    pub fn forget(&self) {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.clear();
+    }
+
     /// When the last whole read of each repository began (the store's clock).
     pub fn known_at(&self) -> BTreeMap<RepositoryId, Timestamp> {
         let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);

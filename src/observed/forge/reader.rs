@@ -14,7 +14,9 @@ use crate::{
         Timestamp,
         forge::{PullRequest, RepositoryRecord, Review, SubjectState},
         ids::{EventId, InstallationId, IssueNumber, ReviewId},
-        mirror::{BranchHead, MirrorCursors, OwnerVariable, PermissionRecord, RepositoryMirror},
+        mirror::{
+            BranchHead, MirrorCursors, OwnerMark, OwnerVariable, PermissionRecord, RepositoryMirror,
+        },
     },
     forge::{Detection, Forge, ForgeError, ForgeErrorKind, ForgeResult, PullFilter, RepositoryRef},
 };
@@ -185,12 +187,23 @@ impl Reader<'_> {
     /// Pins the repository: first the marks up to which everything is
     /// historical, then, in later reads, everything else, so that nothing falls
     /// between the two.
+    ///
+    /// A repository that names us was ours before this database: it is bound
+    /// again where it was, and everything since counts.
     async fn bind(&self) -> Result<(RepositoryMirror, u64), Failure> {
         let repository = self.repository();
         let record = self.forge.repository(&self.detection.name).await?;
         if record.id != self.detection.id {
             let why = format!("{} is two repositories at once", self.detection.name);
             return Err(Failure::Confused(why));
+        }
+        if let Some(mark) = self.own_mark().await? {
+            let cursors = MirrorCursors {
+                last_event: Some(mark.binding_event),
+                ..MirrorCursors::default()
+            };
+            let marks = (mark.binding_event, mark.binding_review);
+            return self.pin(record, marks, cursors).await;
         }
         let event = self.forge.newest_event(&repository).await?;
         let filter = PullFilter::Since(Some(self.began_at - FIRST_PULLS));
@@ -200,16 +213,39 @@ impl Reader<'_> {
             .filter(|pull| is_own(pull))
             .map(|pull| pull.number);
         let reviews = self.reviews_of(own.collect()).await?;
+        let review = reviews.iter().map(|it| it.id).max();
+        let marks = (event.unwrap_or(EventId(0)), review.unwrap_or(ReviewId(0)));
+        self.pin(record, marks, MirrorCursors::default()).await
+    }
+
+    /// The repository's variable, where it names us.
+    async fn own_mark(&self) -> Result<Option<OwnerMark>, Failure> {
+        let name = &self.settings.owner_variable_name;
+        match self.forge.variable(&self.repository(), name).await {
+            Ok(value) => Ok(value
+                .map(|value| OwnerMark::parse(&value))
+                .filter(|mark| mark.installation == self.installation.as_str())),
+            Err(error) if error.kind == ForgeErrorKind::Forbidden => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn pin(
+        &self,
+        record: RepositoryRecord,
+        (binding_event, binding_review): (EventId, ReviewId),
+        cursors: MirrorCursors,
+    ) -> Result<(RepositoryMirror, u64), Failure> {
         let mirror = RepositoryMirror {
             forge: self.forge.kind(),
             project: self.binding.project.clone(),
             configured_name: self.binding.name.clone(),
             record,
             bound_at: self.began_at,
-            binding_event: event.unwrap_or(EventId(0)),
-            binding_review: reviews.iter().map(|it| it.id).max().unwrap_or(ReviewId(0)),
+            binding_event,
+            binding_review,
             adopt_existing: self.binding.adopt_existing,
-            cursors: MirrorCursors::default(),
+            cursors,
             unknown: None,
             complete: false,
             owner_variable: OwnerVariable::Unread,
@@ -243,8 +279,10 @@ impl Reader<'_> {
         let name = &self.settings.owner_variable_name;
         mirror.owner_variable = match self.forge.variable(&self.repository(), name).await {
             Ok(None) => OwnerVariable::Absent,
-            Ok(Some(value)) if value == self.installation.as_str() => OwnerVariable::Ours,
-            Ok(Some(installation)) => OwnerVariable::Other { installation },
+            Ok(Some(value)) => match OwnerMark::parse(&value).installation {
+                ours if ours == self.installation.as_str() => OwnerVariable::Ours,
+                installation => OwnerVariable::Other { installation },
+            },
             Err(error) if error.kind == ForgeErrorKind::Forbidden => {
                 notes.push("our credential may not read repository variables".to_owned());
                 OwnerVariable::Forbidden

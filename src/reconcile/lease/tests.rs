@@ -15,6 +15,7 @@ fn state(send_from: Duration, send_until: Duration) -> LeaseState {
             beat: 1,
             now: Timestamp::UNIX_EPOCH,
             former_until: None,
+            restored_at: None,
         },
         send_until,
         send_from,
@@ -67,6 +68,7 @@ fn a_clock_that_jumps_ends_no_former_holders_time() {
         beat: 2,
         now,
         former_until,
+        restored_at: None,
     };
     let just = after(Some(now));
     let at = |seen| timing.send_from(&just, seconds(1_000), seen);

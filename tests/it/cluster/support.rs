@@ -303,6 +303,7 @@ pub(super) fn environment(
     };
     let (project, issue, run) = (&identity.project, identity.issue, identity.run);
     RunEnvironment {
+        launch: None,
         namespace: namespace_name("codex-issue", project, issue, run),
         identity,
         pod_security,

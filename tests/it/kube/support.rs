@@ -144,6 +144,7 @@ fn new_installation() -> String {
 /// A run's environment, as small as the kinds allow.
 pub(super) fn environment(identity: RunIdentity) -> RunEnvironment {
     RunEnvironment {
+        launch: None,
         namespace: namespace_name(
             "codex-issue",
             &identity.project,

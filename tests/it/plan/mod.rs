@@ -8,6 +8,7 @@ mod check;
 mod people;
 mod pods;
 mod properties;
+mod restore;
 mod scripts;
 mod show;
 mod simulate;

@@ -69,8 +69,11 @@ impl World {
             attempt.state,
             AttemptState::Starting | AttemptState::Running
         );
-        (found.state.takes_facts() && open && attempt.job_uid.is_some())
-            .then_some((found, attempt.number))
+        let number = u32::try_from(attempt.number.0).ok();
+        let there = self.cluster.pods.iter().any(|pod| {
+            pod.owner.run == Some(run.0) && pod.owner.attempt == number && !pod.has_ended()
+        });
+        (found.state.takes_facts() && open && there).then_some((found, attempt.number))
     }
 
     fn tell(&mut self, run: RunId, attempt: codex_k8s::domain::ids::AttemptNo, what: Fact) {
@@ -91,9 +94,11 @@ impl World {
         let Some((found, attempt)) = self.speaks(run) else {
             return false;
         };
+        let branch = found.branch.expect("a launched run has a branch");
         let push = PushFact {
-            branch: found.branch.expect("a launched run has a branch"),
-            old: found.accepted_head,
+            // As the run API does: where the forge shows the branch to be.
+            old: self.head(found.repository, &branch),
+            branch,
             new: sha(self.next_id()),
             pack_bytes: 10,
         };
@@ -112,11 +117,13 @@ impl World {
         if said {
             return false;
         }
+        let branch = found.branch.expect("a launched run has a branch");
+        let head = self.head(found.repository, &branch);
         let result = ResultRecord {
             status,
             summary: "All done.".to_owned(),
             title: None,
-            head: found.accepted_head,
+            head,
             exit_code: Some(i32::from(status == ResultStatus::Failed)),
         };
         self.tell(run, attempt, Fact::Result(result));

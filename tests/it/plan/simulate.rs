@@ -238,6 +238,7 @@ impl World {
             head,
             slot,
             event,
+            ..
         } = &action.kind
         else {
             return Ok(());
@@ -323,6 +324,9 @@ impl World {
         run.outcome = change.outcome.or(run.outcome);
         run.reason = change.reason.clone().or(run.reason.take());
         run.pull_request = change.pull_request.or(run.pull_request);
+        if change.accepted_head.is_some() {
+            run.accepted_head.clone_from(&change.accepted_head);
+        }
         run.result = change.result.clone().or(run.result.take());
         if let Some(held) = &change.held {
             run.held.clone_from(held);
@@ -479,7 +483,11 @@ impl World {
                 phase: NamespacePhase::Active,
                 deletion_timestamp: None,
                 owner: owner.clone(),
-                mark: RunMark::default(),
+                mark: RunMark {
+                    trigger: Some(environment.identity.trigger.clone()),
+                    launch: environment.launch.clone(),
+                    ..RunMark::default()
+                },
                 input_hash: None,
             });
             self.cluster.namespaces.len() - 1
@@ -531,6 +539,7 @@ impl World {
             succeeded: 0,
             failed: 0,
             outcome: JobOutcome::Open,
+            token_key_version: i32::try_from(spec.token_key_version).ok(),
             input_hash: None,
         });
         let pod = format!("pod-{}", self.next_id());
@@ -726,7 +735,7 @@ impl World {
         self.done(action, Some(push.new.as_str()), event);
     }
 
-    fn head(
+    pub(super) fn head(
         &self,
         repository: RepositoryId,
         branch: &BranchName,

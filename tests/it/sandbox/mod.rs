@@ -4,6 +4,7 @@ mod crash;
 mod path;
 mod real;
 mod replicas;
+mod restore;
 mod settled;
 mod stage;
 mod world;

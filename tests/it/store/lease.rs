@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use codex_k8s::{
     domain::{event::EventKind, ids::Epoch},
-    store::{Notice, StoreError},
+    store::{LeaseMark, Notice, StoreError},
 };
 use futures::StreamExt;
 
@@ -103,14 +103,60 @@ async fn a_takeover_waits_for_the_holders_transaction_and_a_renewal_does_not() {
     assert!(taken.epoch > world.grant.epoch);
 }
 
+/// A copy of the lease at this distance from the row.
+async fn copy(world: &World, epochs: i64, beats: i64) -> LeaseMark {
+    let row = world.store.read_lease().await.unwrap();
+    LeaseMark {
+        epoch: Epoch(row.epoch.0 + epochs),
+        beat: row.beat + beats,
+    }
+}
+
 #[tokio::test]
-async fn an_epoch_jumps_ahead_after_a_restore_and_never_back() {
-    let world = World::new().await;
-    assert_eq!(world.store.jump_epoch(Epoch(40)).await.unwrap(), Epoch(40));
-    assert_eq!(world.store.jump_epoch(Epoch(5)).await.unwrap(), Epoch(41));
-    let lost = world.store.begin_holder(&world.grant).await;
-    assert!(matches!(lost, Err(StoreError::LeaseLost)));
-    assert_eq!(world.store.read_lease().await.unwrap().epoch, Epoch(41));
+async fn a_database_behind_the_copy_of_its_lease_is_restored_and_jumps_ahead_of_it() {
+    // A beat is enough: one holder may have kept the lease since the backup.
+    for (epochs, beats) in [(0, 1), (3, -2), (1, 40)] {
+        let world = World::new().await;
+        world.store.release(&world.grant).await.unwrap();
+        let copy = copy(&world, epochs, beats).await;
+        let taken = world
+            .store
+            .acquire_after("second", LEASE, Some(copy))
+            .await
+            .unwrap()
+            .expect("the lease is free");
+        assert!(taken.restored_at.is_some(), "{copy:?}");
+        assert!(taken.epoch > copy.epoch && taken.beat > copy.beat);
+        let lost = world.store.begin_holder(&world.grant).await;
+        assert!(matches!(lost, Err(StoreError::LeaseLost)));
+        // Who comes after still knows, and finds no second restore.
+        world.store.release(&taken).await.unwrap();
+        let third = world
+            .store
+            .acquire_after("third", LEASE, Some(copy))
+            .await
+            .unwrap()
+            .expect("the lease is free");
+        assert_eq!(third.restored_at, taken.restored_at);
+        assert_eq!(third.epoch.0, taken.epoch.0 + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_is_as_far_as_the_database_or_behind_it_says_nothing() {
+    for (epochs, beats) in [(0, 0), (0, -1), (-1, 5)] {
+        let world = World::new().await;
+        world.store.release(&world.grant).await.unwrap();
+        let copy = copy(&world, epochs, beats).await;
+        let taken = world
+            .store
+            .acquire_after("second", LEASE, Some(copy))
+            .await
+            .unwrap()
+            .expect("the lease is free");
+        assert_eq!(taken.restored_at, None, "{copy:?}");
+        assert_eq!(taken.epoch.0, world.grant.epoch.0 + 1);
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,335 @@
+//! Recovery: what the world shows of runs that the rows have forgotten.
+//!
+//! A database that was set back, or made anew, knows less than forge and
+//! cluster. Three things outlive it, and none of them stands there in ordinary
+//! life for a run that has not got so far:
+//!
+//! 1. the run's namespace, with everything that its launch fixed: the run is
+//!    launched again as it was, in its slot and branch, and its attempts are
+//!    taken over by their numbers, so that the live agent goes on;
+//! 2. its pull request, by our author and its mark: with its workload gone, the
+//!    run has succeeded;
+//! 3. our own removal of its label, which is the last link of its finishing
+//!    chain: the run is over, though nobody knows any more how it ended.
+//!
+//! All of it needs the repository read whole and the cluster known; until then
+//! nothing of the run is planned (see [`PlanBuilder::ensure`]).
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::{
+    action::{ActionKind, RunChange},
+    builder::PlanBuilder,
+    disposition, event,
+    index::Index,
+    moves::{end_pending, move_run, stop_run, update_run},
+    sighting::{report, withdrawn_by},
+};
+use crate::{
+    cluster::snapshot::{NamespacePhase, NamespaceRow},
+    domain::{
+        event::EventKind,
+        fold::Sighting,
+        forge::PullRequest,
+        ids::{IssueNumber, RunId, SlotNo, Subject},
+        launch::LaunchRecord,
+        marker::{comment_marker, runs_marked_in},
+        messages,
+        report::ReportState,
+        run::{Outcome, Run, RunState},
+        trigger::{Disposition, RefusalReason, Trigger},
+    },
+};
+
+/// Why a run counts as over of which nothing is left but its removed label.
+const OVER: &str = "it ended before the database was restored; how is not known any more";
+
+/// Rebuilds runs that stand in the world and not, or not so far, in the rows.
+pub(super) fn step_recover(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    for trigger in index.triggers.values() {
+        if let Some(begun) = begun(index, trigger) {
+            rebuild(index, plan, trigger, begun);
+        }
+    }
+    let mut taken: BTreeSet<SlotNo> = index.input.rows.slots.iter().map(|row| row.slot).collect();
+    for run in index.runs.values() {
+        if run.state.is_terminal() || run.state == RunState::Stopping || plan.touches(&run.id) {
+            continue;
+        }
+        if index.repository(run.repository).is_err() {
+            continue;
+        }
+        match launch_of(index, run) {
+            Some(launch) if run.state == RunState::Pending => {
+                relaunch(index, plan, run, launch, &mut taken);
+            }
+            _ => close(index, plan, run),
+        }
+    }
+}
+
+/// Says of every run in a repository that is not read whole why nothing is planned for it.
+pub(super) fn step_unread(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    for run in index.runs.values().filter(|run| run.finalized_at.is_none()) {
+        if let Some(reason) = index.unread(run.repository) {
+            plan.report_run(run, ReportState::Unknown, reason);
+        }
+    }
+}
+
+/// What stands in the world of a trigger that waits in the rows.
+pub(super) enum Begun<'a> {
+    /// Its run's namespace.
+    AtWork(IssueNumber),
+    /// Its run's pull request.
+    Published(&'a PullRequest),
+    /// Nothing but our removal of its label.
+    Over,
+}
+
+/// Whether a waiting trigger was acted on already.
+pub(super) fn begun<'a>(index: &Index<'a>, trigger: &Trigger) -> Option<Begun<'a>> {
+    if !matches!(trigger.disposition, Disposition::Waiting(_))
+        || withdrawn_by(index, trigger).is_some()
+        || index.repository(trigger.identity.repository).is_err()
+    {
+        return None;
+    }
+    let run = trigger.identity.run_id(&index.input.installation);
+    if let Some(namespace) = namespace_of(index, trigger, &run) {
+        let launch = launch_in(namespace);
+        let work_item = launch.map_or_else(
+            || index.work_item(trigger.subject()),
+            |launch| launch.work_item,
+        );
+        return Some(Begun::AtWork(work_item));
+    }
+    if let Some(pull) = pull_of(index, &run) {
+        return Some(Begun::Published(pull));
+    }
+    let over = is_consumed(index, trigger) || is_answered(index, trigger, &run);
+    over.then_some(Begun::Over)
+}
+
+fn rebuild(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger, begun: Begun<'_>) {
+    let number = match begun {
+        Begun::AtWork(work_item) => work_item,
+        Begun::Published(pull) => {
+            issue_of(pull).unwrap_or_else(|| index.work_item(trigger.subject()))
+        }
+        Begun::Over => {
+            disposition::refuse(plan, trigger, RefusalReason::Consumed);
+            return;
+        }
+    };
+    let work_item = Subject {
+        repository: trigger.identity.repository,
+        number,
+    };
+    disposition::enqueue(index, plan, work_item, trigger);
+    let reason = "its run is in the world already and is rebuilt";
+    report(plan, trigger, ReportState::Acting, reason);
+}
+
+/// The issue that a branch of ours was made for.
+fn issue_of(pull: &PullRequest) -> Option<IssueNumber> {
+    let rest = pull.head.as_str().strip_prefix("codex/issue-")?;
+    let digits = rest.split('-').next()?;
+    digits.parse().ok().map(IssueNumber)
+}
+
+/// The namespace in use that says it is this trigger's run's.
+fn namespace_of<'a>(index: &Index<'a>, trigger: &Trigger, run: &RunId) -> Option<&'a NamespaceRow> {
+    let identity = trigger.identity.to_string();
+    let rows = index.in_cluster(run)?;
+    rows.namespaces.iter().copied().find(|row| {
+        row.phase == NamespacePhase::Active && row.mark.trigger.as_ref() == Some(&identity)
+    })
+}
+
+fn launch_in(namespace: &NamespaceRow) -> Option<LaunchRecord> {
+    let launch = LaunchRecord::from_text(namespace.mark.launch.as_ref()?)?;
+    (launch.frozen.namespace == namespace.name).then_some(launch)
+}
+
+/// What a run's namespace says of its launch.
+fn launch_of(index: &Index<'_>, run: &Run) -> Option<LaunchRecord> {
+    let trigger = index.triggers.get(&run.trigger)?;
+    let launch = launch_in(namespace_of(index, trigger, &run.id)?)?;
+    (launch.work_item == run.work_item && launch.kind == run.kind).then_some(launch)
+}
+
+/// Launches a run again as it was: it holds its slot, limits or not, for its agent is at work.
+fn relaunch(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    launch: LaunchRecord,
+    taken: &mut BTreeSet<SlotNo>,
+) {
+    let other = index.runs.values().find(|other| {
+        other.state.is_active()
+            && other.repository == run.repository
+            && (other.work_item == run.work_item || other.branch.as_ref() == Some(&launch.branch))
+    });
+    if let Some(other) = other {
+        let reason = format!(
+            "its workload is there; waits until run {} is over",
+            other.id
+        );
+        plan.report_run(run, ReportState::Waiting, reason);
+        return;
+    }
+    let Some(branch) = index.branch(run.repository, launch.branch.as_str()) else {
+        let reason = format!(
+            "its workload is there; branch {} is not read yet",
+            launch.branch
+        );
+        plan.report_run(run, ReportState::Waiting, reason);
+        return;
+    };
+    let slot = (!taken.contains(&launch.slot)).then_some(launch.slot);
+    let mut lowest = (1..).map(SlotNo).filter(|slot| !taken.contains(slot));
+    let Some(slot) = slot.or_else(|| lowest.next()) else {
+        return;
+    };
+    taken.insert(slot);
+    let found = plan.ensure(
+        format!("run/{}/launch", run.id),
+        Some(run.id),
+        ActionKind::LaunchRun {
+            version: run.version,
+            recovered: true,
+            slot,
+            event: event::of_run(
+                run,
+                EventKind::RunLaunched,
+                json!({
+                    "slot": slot,
+                    "branch": launch.branch,
+                    "agent": launch.frozen.agent,
+                    "config": launch.frozen.config_sha,
+                    "prompt": launch.frozen.prompt_hash,
+                    "model": launch.frozen.model,
+                    "recovered": true,
+                }),
+            ),
+            frozen: Box::new(launch.frozen),
+            branch: launch.branch,
+            head: branch.head.clone(),
+        },
+    );
+    plan.report_effect(
+        run,
+        found,
+        &format!("takes its workload over in slot {slot}"),
+    );
+}
+
+/// Closes a run whose workload is gone and whose end the forge shows.
+fn close(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
+    let reported = run.result.is_some() || index.result_fact(&run.id).is_some();
+    if reported || !is_idle(index, run) {
+        return;
+    }
+    if let Some(pull) = pull_of(index, &run.id) {
+        succeed(plan, run, pull);
+    } else if index
+        .triggers
+        .get(&run.trigger)
+        .is_some_and(|trigger| is_consumed(index, trigger))
+    {
+        if run.state == RunState::Pending {
+            end_pending(plan, run, RunState::Cancelled, OVER);
+        } else {
+            stop_run(plan, run, Outcome::Cancelled, OVER);
+        }
+    }
+}
+
+fn succeed(plan: &mut PlanBuilder<'_>, run: &Run, pull: &PullRequest) {
+    let reason = format!("recovered: pull request #{} is there", pull.number);
+    let change = RunChange {
+        pull_request: Some(pull.number),
+        ..RunChange::default()
+    };
+    if run.state == RunState::Pending {
+        let change = RunChange {
+            outcome: Some(Outcome::Succeeded),
+            reason: Some(reason),
+            held: run.held.as_ref().map(|_| None),
+            ..change
+        };
+        move_run(
+            plan,
+            run,
+            RunState::Succeeded,
+            change,
+            EventKind::RunSucceeded,
+        );
+    } else if run.pull_request == Some(pull.number) {
+        stop_run(plan, run, Outcome::Succeeded, reason);
+    } else {
+        update_run(plan, run, "pull-request/found", change);
+        plan.report_run(run, ReportState::Acting, reason);
+    }
+}
+
+/// Whether nothing of the run's works any more, known and not assumed.
+fn is_idle(index: &Index<'_>, run: &Run) -> bool {
+    let attempts = index.attempts.get(&run.id).into_iter().flatten();
+    let hidden = attempts.into_iter().any(|attempt| {
+        index.job_may_be_hidden(&super::attempt::apply_key(&run.id, attempt.number))
+    });
+    index
+        .in_cluster(&run.id)
+        .is_some_and(|rows| rows.jobs.is_empty() && rows.pods.is_empty() && !hidden)
+}
+
+/// The pull request of ours that names a run, in any state.
+fn pull_of<'a>(index: &Index<'a>, run: &RunId) -> Option<&'a PullRequest> {
+    index.pulls.values().copied().find(|pull| {
+        pull.head_repository == Some(pull.repository)
+            && index.is_ours(pull.author.as_ref())
+            && runs_marked_in(&pull.body).contains(run)
+    })
+}
+
+/// Whether we took a trigger's label off as the last link of its own chain.
+///
+/// The label may also have come back while we were taking it off for an older
+/// trigger. Then that one was withdrawn before, by whoever took the label off
+/// first: our removal counts for the newer one only where every older one had
+/// its own.
+fn is_consumed(index: &Index<'_>, trigger: &Trigger) -> bool {
+    let sightings = index.sightings(trigger.subject());
+    let Some(own) = index.sighting(trigger) else {
+        return false;
+    };
+    let older = |other: &&Sighting<'_>| other.label == own.label && other.event.id < own.event.id;
+    let removed_before =
+        |other: &Sighting<'_>| other.removed_by_us.is_some_and(|at| at < own.event.id);
+    own.removed_by_us.is_some() && sightings.iter().filter(older).all(removed_before)
+}
+
+/// Whether we took a waiting trigger's label off and a comment of ours speaks of its run, or of
+/// its refusal.
+fn is_answered(index: &Index<'_>, trigger: &Trigger, run: &RunId) -> bool {
+    let removed = index
+        .sighting(trigger)
+        .is_some_and(|sighting| sighting.removed_by_us.is_some());
+    let marks = [
+        messages::status_comment_key(run),
+        messages::refusal_comment_key(&trigger.identity),
+    ]
+    .map(|key| comment_marker(&key));
+    removed
+        && index.input.rows.comments.iter().any(|comment| {
+            comment.repository == trigger.identity.repository
+                && comment.number == trigger.number
+                && index.is_ours(comment.author.as_ref())
+                && marks.iter().any(|mark| comment.body.contains(mark))
+        })
+}
