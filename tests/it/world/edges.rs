@@ -1,7 +1,7 @@
 //! Crash at every edge: wherever the platform dies, a new process and quiet
 //! passes reach the end of the undisturbed run.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use codex_k8s::store::Edge;
 use futures::StreamExt;
@@ -103,21 +103,27 @@ async fn crash_at(
     let count = crashes.len();
     let worlds = crashes.into_iter().map(|at| {
         let (scenario, reference) = (scenario.clone(), reference.clone());
-        alone(move || crashed(scenario, at, reference))
+        async move {
+            let named = format!("{}: {at:?}", scenario.name);
+            let ended = alone(move || crashed(scenario, at, reference)).await;
+            let failure = ended.err()?;
+            note(&format!("FAILED {named}\n{failure}"));
+            Some(named)
+        }
     });
     let ended: Vec<_> = futures::stream::iter(worlds)
         .buffer_unordered(WORKERS)
         .collect()
         .await;
-    let failures: Vec<String> = ended.into_iter().filter_map(Result::err).collect();
+    let failures: Vec<String> = ended.into_iter().flatten().collect();
     if failures.is_empty() {
         return Ok((reference.points.len(), count));
     }
-    let mut text = format!("{} of {count} crashes end otherwise", failures.len());
-    for failure in failures {
-        let _ = write!(text, "\n\n{failure}");
-    }
-    Err(text)
+    Err(format!(
+        "{} of {count} crashes end otherwise:\n{}",
+        failures.len(),
+        failures.join("\n")
+    ))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
