@@ -14,7 +14,7 @@ use crate::domain::{
     effect::EffectKey,
     ids::{RepositoryId, RepositoryName, Revision, RunId, SlotNo, Subject},
     report::{ReportLine, ReportState},
-    run::{FrozenRun, RunState},
+    run::{FrozenRun, Run, RunState},
 };
 
 /// A finished plan: an immutable value.
@@ -202,18 +202,20 @@ impl<'a> PlanBuilder<'a> {
             .map(|row| row.record.name.clone())
     }
 
+    /// What a run's repository is called by now; the name at its launch where it is bound no more.
+    pub(super) fn repository_of(&self, run: &Run) -> Option<RepositoryName> {
+        let frozen = run.frozen.as_ref();
+        self.repository_name(run.repository)
+            .or_else(|| frozen.map(|frozen| frozen.repository_name.clone()))
+    }
+
     /// Writes a candidate's line; a later step's word replaces an earlier one's.
     pub(super) fn report(&mut self, line: ReportLine) {
         self.report.insert(line.candidate.clone(), line);
     }
 
     /// Writes a run's line.
-    pub(super) fn report_run(
-        &mut self,
-        run: &crate::domain::run::Run,
-        state: ReportState,
-        reason: impl Into<String>,
-    ) {
+    pub(super) fn report_run(&mut self, run: &Run, state: ReportState, reason: impl Into<String>) {
         self.report(ReportLine {
             candidate: format!("run/{}", run.id),
             project: Some(run.project.clone()),
@@ -225,12 +227,7 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// Writes a line for what `ensure` found: acting, or when it is tried again.
-    pub(super) fn report_effect(
-        &mut self,
-        run: &crate::domain::run::Run,
-        found: Ensure,
-        doing: &str,
-    ) {
+    pub(super) fn report_effect(&mut self, run: &Run, found: Ensure, doing: &str) {
         match found {
             Ensure::Added => self.report_run(run, ReportState::Acting, doing),
             Ensure::Backoff(at) => self.report_run(

@@ -18,7 +18,7 @@ use super::{
 use crate::domain::{
     event::EventKind,
     forge::SubjectState,
-    ids::{LabelName, RepositoryName, Subject},
+    ids::{LabelName, Subject},
     report::ReportState,
     run::{Run, RunState},
     trigger::{Disposition, Trigger},
@@ -147,7 +147,7 @@ fn labelled_subjects(run: &Run) -> Vec<Subject> {
 
 fn output_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
     let labels = wanted_labels(index, run);
-    let Some(repository) = repository_of(plan, run).filter(|_| !labels.is_empty()) else {
+    let Some(repository) = plan.repository_of(run).filter(|_| !labels.is_empty()) else {
         return Ensure::NotNeeded;
     };
     let found = labelled_subjects(run).into_iter().map(|subject| {
@@ -226,14 +226,6 @@ fn stands_for_newer(index: &Index<'_>, run: &Run, label: &LabelName) -> bool {
     })
 }
 
-/// The repository's name, as it was at launch.
-fn repository_of(plan: &PlanBuilder<'_>, run: &Run) -> Option<RepositoryName> {
-    match &run.frozen {
-        Some(frozen) => Some(frozen.repository_name.clone()),
-        None => plan.repository_name(run.repository),
-    }
-}
-
 fn is_gone(index: &Index<'_>, subject: Subject) -> bool {
     index
         .issues
@@ -242,7 +234,7 @@ fn is_gone(index: &Index<'_>, subject: Subject) -> bool {
 }
 
 fn remove(plan: &mut PlanBuilder<'_>, run: &Run, subject: Subject, label: &LabelName) -> Ensure {
-    let Some(repository) = repository_of(plan, run) else {
+    let Some(repository) = plan.repository_of(run) else {
         return Ensure::NotNeeded;
     };
     plan.ensure_ever(

@@ -24,20 +24,12 @@ pub(super) fn step_pushes(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
             refuse(plan, run, fact, "the run is over");
         } else if current != Some(fact.attempt) {
             refuse(plan, run, fact, "a newer attempt is at work");
-        } else if run.accepted_head != push.old && !stands_at(index, run, push) {
-            refuse(plan, run, fact, "the branch moved: fetch first");
         } else {
+            // Where the branch must stand the push says itself, as the run API saw it, commits of
+            // people included; the forge compares once more.
             pass_on(plan, run, fact, push);
         }
     }
-}
-
-/// Whether the run's branch was read where the push expects it. People may have moved it, and
-/// a restored database has forgotten what it pushed; the forge compares once more.
-fn stands_at(index: &Index<'_>, run: &Run, push: &PushFact) -> bool {
-    index
-        .branch(run.repository, push.branch.as_str())
-        .is_some_and(|shown| shown.head.is_some() && shown.head == push.old)
 }
 
 /// The oldest push of a run that has no outcome yet.
@@ -78,13 +70,15 @@ fn refuse(plan: &mut PlanBuilder<'_>, run: &Run, fact: &RunFact, reason: &str) {
 }
 
 fn pass_on(plan: &mut PlanBuilder<'_>, run: &Run, fact: &RunFact, push: &PushFact) {
-    let Some(frozen) = &run.frozen else { return };
+    let Some(repository) = plan.repository_of(run) else {
+        return;
+    };
     let found = plan.ensure(
         format!("run/{}/push/{}", run.id, fact.id),
         Some(run.id),
         ActionKind::PushBranch {
             fact: fact.id,
-            repository: frozen.repository_name.clone(),
+            repository,
             push: push.clone(),
             event: event::of_run(
                 run,

@@ -160,7 +160,7 @@ fn find<'a>(index: &Index<'a>, run: &Run, branch: &BranchName) -> Found<'a> {
     }
 }
 
-fn content(reported: &Reported<'_>) -> PullRequestContent {
+fn content(plan: &PlanBuilder<'_>, reported: &Reported<'_>) -> PullRequestContent {
     let Reported {
         run,
         result,
@@ -168,7 +168,9 @@ fn content(reported: &Reported<'_>) -> PullRequestContent {
         branch,
     } = *reported;
     PullRequestContent {
-        repository: frozen.repository_name.clone(),
+        repository: plan
+            .repository_of(run)
+            .unwrap_or_else(|| frozen.repository_name.clone()),
         head: branch.clone(),
         base: frozen.base_branch.clone(),
         title: pull_request_title(run, frozen, result),
@@ -191,7 +193,7 @@ fn open(plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) {
         format!("run/{}/pull-request", run.id),
         Some(run.id),
         ActionKind::OpenPullRequest {
-            content: content(reported),
+            content: content(plan, reported),
             subject: run.work_subject(),
             event: event::of_run(
                 run,
@@ -205,7 +207,7 @@ fn open(plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) {
 
 fn verify(plan: &mut PlanBuilder<'_>, reported: &Reported<'_>, pull: &PullRequest) {
     let Reported { run, .. } = *reported;
-    let content = content(reported);
+    let content = content(plan, reported);
     // Only the first run of a pull request names it; later ones edit its text.
     if pull.body != content.body {
         edit(plan, reported, pull, content);

@@ -1,10 +1,7 @@
 //! One request to GitHub: budget, conditional request, sending through
 //! octocrab, and what the answer means.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
@@ -237,7 +234,7 @@ impl Client {
             _ => None,
         };
         let raw = self.exchange(crab, call, kept.as_ref()).await?;
-        if let Some((resource, left)) = self.budget.note(&raw.headers, Instant::now()) {
+        if let Some((resource, left)) = self.budget.note(&raw.headers, self.settings.clock.now()) {
             let name = &self.settings.credential_name;
             self.metrics.note_budget(name, &resource, left);
         }
@@ -269,7 +266,10 @@ impl Client {
     /// Waits while the budget asks for it.
     pub(super) async fn admit(&self, call: &Call, resource: &str) -> ForgeResult<()> {
         loop {
-            match self.budget.admit(resource, call.changes(), Instant::now()) {
+            match self
+                .budget
+                .admit(resource, call.changes(), self.settings.clock.now())
+            {
                 Admission::Go => return Ok(()),
                 Admission::Wait(time) => {
                     self.metrics.held_back(time);
@@ -351,7 +351,7 @@ impl Client {
             .map_or(DEFAULT_RETRY, Duration::from_secs);
         // An exhausted window is known to the budget; the rest is not.
         if limited && !exhausted {
-            self.budget.block(time, Instant::now());
+            self.budget.block(time, self.settings.clock.now());
         }
         limited.then_some(time)
     }

@@ -31,7 +31,7 @@ use std::sync::{
 use async_trait::async_trait;
 
 use self::client::Client;
-pub use self::settings::{GithubCredential, GithubSettings};
+pub use self::settings::{GithubCredential, GithubSettings, PauseClock};
 use super::{
     Account, CommentFilter, Detection, Forge, ForgeErrorKind, ForgeMetrics, ForgeResult,
     GitCredentials, NewPull, PullEdit, PullFilter, PushOutcome, PushRef, RepositoryRef, SincePage,

@@ -1,7 +1,11 @@
 //! How to reach a GitHub and as whom. Plain values; nothing is read from
 //! files or the environment here.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use secrecy::SecretString;
 use url::Url;
@@ -20,6 +24,34 @@ pub enum GithubCredential {
         /// The app's private key, PEM.
         private_key: SecretString,
     },
+}
+
+/// Tells the time by which pauses that the forge asked for pass: the machine's, unless a
+/// world whose clocks are moved by hand has another.
+#[derive(Clone)]
+pub struct PauseClock(Arc<dyn Fn() -> Instant + Send + Sync>);
+
+impl PauseClock {
+    /// A clock that asks `now`, whose times never go back.
+    pub fn new(now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        (self.0)()
+    }
+}
+
+impl Default for PauseClock {
+    fn default() -> Self {
+        Self::new(Instant::now)
+    }
+}
+
+impl fmt::Debug for PauseClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PauseClock").finish_non_exhaustive()
+    }
 }
 
 /// How to reach a GitHub and as whom.
@@ -51,6 +83,8 @@ pub struct GithubSettings {
     pub cached_pages: usize,
     /// Bytes kept for conditional requests.
     pub cached_bytes: usize,
+    /// The clock of pauses.
+    pub clock: PauseClock,
 }
 
 impl GithubSettings {
@@ -74,6 +108,7 @@ impl GithubSettings {
             writes_per_minute: 80,
             cached_pages: 4096,
             cached_bytes: 64 << 20,
+            clock: PauseClock::default(),
         }
     }
 

@@ -49,9 +49,16 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The fault's name in the counters.
-    pub fn name(self) -> &'static str {
-        self.into()
+    /// The fault's name in the counters; refusals are told apart by their status.
+    pub fn name(self) -> String {
+        match self {
+            Self::Status {
+                status,
+                retry_after: Some(_),
+            } => format!("{status} with retry-after"),
+            Self::Status { status, .. } => status.to_string(),
+            other => <&'static str>::from(other).to_owned(),
+        }
     }
 }
 

@@ -69,10 +69,10 @@ impl Lag {
 
 /// A small seeded generator (SplitMix64): same seed, same delays and faults.
 #[derive(Debug, Clone)]
-pub(super) struct Seeded(u64);
+pub(in crate::sandbox) struct Seeded(u64);
 
 impl Seeded {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(in crate::sandbox) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -91,7 +91,7 @@ impl Seeded {
     }
 
     /// True in `per_million` of a million cases.
-    pub(super) fn happens(&mut self, per_million: u32) -> bool {
+    pub(in crate::sandbox) fn happens(&mut self, per_million: u32) -> bool {
         self.next() % 1_000_000 < u64::from(per_million)
     }
 }

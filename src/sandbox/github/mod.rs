@@ -51,6 +51,7 @@ pub use exchanges::{ContractCheck, ExchangeTotals};
 pub use faults::{Fault, FaultRule, Often};
 pub use journal::{Arrival, Counters, Write};
 pub use lag::Lag;
+pub(in crate::sandbox) use lag::Seeded;
 pub use seed::{AppSeed, RepositorySeed, TokenSeed};
 pub use world::{Permission, ReviewState};
 

@@ -260,7 +260,8 @@ impl GitHubModel {
     /// The commit a branch is at.
     pub fn branch_commit(&self, repo: &str, branch: &str) -> Option<String> {
         let state = self.shared.lock();
-        store::branch(&state.world.repo_named(repo)?.path, branch)
+        let repo = state.world.repo_id(repo).ok()?;
+        store::branch(&state.world.repo(repo).ok()?.path, branch)
     }
 
     /// Makes a label.

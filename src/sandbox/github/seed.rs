@@ -133,6 +133,7 @@ impl World {
     pub(super) fn repo_id(&self, full_name: &str) -> Changed<u64> {
         let known = self.repo_named(full_name);
         known
+            .or_else(|| self.repo_formerly(full_name))
             .map(|repo| repo.id)
             .ok_or_else(|| ModelError::NotFound(format!("repository {full_name}")))
     }

@@ -196,7 +196,7 @@ fn arrived(shared: &Shared, asked: &Asked) -> Option<Fault> {
         });
     }
     let fault = state.faults.draw(&route)?;
-    state.journal.fault(fault.name());
+    state.journal.fault(&fault.name());
     Some(fault)
 }
 

@@ -1,6 +1,9 @@
 //! Faults for tests, and the record of changing calls.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use crate::sandbox::github::Seeded;
 
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
@@ -49,8 +52,30 @@ pub enum Fault {
     HangBefore,
     /// The request takes effect, and no answer comes.
     HangAfter,
+    /// The connection breaks before anything happens.
+    CutBefore,
+    /// The connection breaks after it happened.
+    CutAfter,
+    /// The second half of the answer is missing.
+    Truncated,
     /// The answer comes late.
     Slow(Duration),
+}
+
+impl Fault {
+    /// The fault's name in the counters.
+    fn name(&self) -> String {
+        let name = match self {
+            Self::Status { code, .. } => return code.to_string(),
+            Self::HangBefore => "hang before",
+            Self::HangAfter => "hang after",
+            Self::CutBefore => "lost-request",
+            Self::CutAfter => "lost-answer",
+            Self::Truncated => "truncated-body",
+            Self::Slow(_) => "slow",
+        };
+        name.to_owned()
+    }
 }
 
 /// A fault and the requests it strikes.
@@ -64,6 +89,8 @@ pub struct FaultRule {
     pub fault: Fault,
     /// How many requests it strikes; `None` is all until removed.
     pub times: Option<u32>,
+    /// In so many of a million requests it strikes; `None` is each.
+    pub per_million: Option<u32>,
 }
 
 impl FaultRule {
@@ -74,6 +101,7 @@ impl FaultRule {
             resource: Some(resource),
             fault,
             times: Some(1),
+            per_million: None,
         }
     }
 
@@ -83,6 +111,23 @@ impl FaultRule {
             times: None,
             ..Self::once(verb, resource, fault)
         }
+    }
+
+    /// A fault for some of all requests with a verb, until the rules are cleared.
+    pub fn sometimes(verb: Verb, fault: Fault, per_million: u32) -> Self {
+        Self {
+            verb: Some(verb),
+            resource: None,
+            fault,
+            times: None,
+            per_million: Some(per_million),
+        }
+    }
+
+    fn matches(&self, verb: Verb, resource: &str) -> bool {
+        self.times != Some(0)
+            && self.verb.is_none_or(|wanted| wanted == verb)
+            && self.resource.is_none_or(|wanted| wanted == resource)
     }
 }
 
@@ -108,9 +153,21 @@ pub struct WriteRecord {
 }
 
 /// The rules in force.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Faults {
     rules: Vec<FaultRule>,
+    seeded: Seeded,
+    struck: BTreeMap<String, u64>,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            seeded: Seeded::new(1),
+            struck: BTreeMap::new(),
+        }
+    }
 }
 
 impl Faults {
@@ -122,16 +179,27 @@ impl Faults {
         self.rules.clear();
     }
 
+    /// Draws anew from a seed.
+    pub(super) fn seed(&mut self, seed: u64) {
+        self.seeded = Seeded::new(seed);
+    }
+
+    /// How often each kind of fault struck.
+    pub(super) fn struck(&self) -> BTreeMap<String, u64> {
+        self.struck.clone()
+    }
+
     /// The first fault that strikes, used up by one.
     pub(super) fn strike(&mut self, verb: Verb, resource: &str) -> Option<Fault> {
+        let seeded = &mut self.seeded;
         let rule = self.rules.iter_mut().find(|rule| {
-            rule.times != Some(0)
-                && rule.verb.is_none_or(|wanted| wanted == verb)
-                && rule.resource.is_none_or(|wanted| wanted == resource)
+            rule.matches(verb, resource) && rule.per_million.is_none_or(|rate| seeded.happens(rate))
         })?;
         if let Some(times) = &mut rule.times {
             *times -= 1;
         }
-        Some(rule.fault.clone())
+        let fault = rule.fault.clone();
+        *self.struck.entry(fault.name()).or_default() += 1;
+        Some(fault)
     }
 }

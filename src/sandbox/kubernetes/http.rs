@@ -193,16 +193,36 @@ async fn perform(shared: &Arc<Shared>, call: Call) -> Response {
             record(shared, &call, 0, false);
             return std::future::pending().await;
         }
+        Some(Fault::CutBefore) => {
+            record(shared, &call, 0, false);
+            return cut();
+        }
         Some(Fault::Slow(pause)) => tokio::time::sleep(*pause).await,
-        Some(Fault::HangAfter) | None => {}
+        Some(Fault::HangAfter | Fault::CutAfter | Fault::Truncated) | None => {}
     }
     let response = dispatch(shared, &call).unwrap_or_else(IntoResponse::into_response);
     let changed = response.extensions().get::<Changed>() == Some(&Changed(true));
     record(shared, &call, response.status().as_u16(), changed);
-    if fault == Some(Fault::HangAfter) {
-        return std::future::pending().await;
+    match fault {
+        Some(Fault::HangAfter) => std::future::pending().await,
+        Some(Fault::CutAfter) => cut(),
+        Some(Fault::Truncated) => truncated(response).await,
+        _ => response,
     }
-    response
+}
+
+/// The end of a connection in the middle of an answer: its body breaks at once.
+fn cut() -> Response {
+    let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    Body::from_stream(futures::stream::iter([Err::<Bytes, _>(reset)])).into_response()
+}
+
+async fn truncated(whole: Response) -> Response {
+    let (mut parts, body) = whole.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await;
+    let body = body.unwrap_or_default();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(body.slice(..body.len() / 2)))
 }
 
 fn record(shared: &Shared, call: &Call, code: u16, changed: bool) {

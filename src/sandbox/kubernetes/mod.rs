@@ -32,6 +32,7 @@ mod status;
 mod store;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -219,6 +220,16 @@ impl KubernetesModel {
     /// Adds a fault.
     pub fn fault(&self, rule: FaultRule) {
         self.shared.faults().add(rule);
+    }
+
+    /// Draws from this seed which requests a fault with a rate strikes.
+    pub fn seed_faults(&self, seed: u64) {
+        self.shared.faults().seed(seed);
+    }
+
+    /// How often each kind of fault struck so far.
+    pub fn faults_struck(&self) -> BTreeMap<String, u64> {
+        self.shared.faults().struck()
     }
 
     /// Ends all faults.

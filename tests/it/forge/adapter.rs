@@ -376,3 +376,26 @@ async fn a_wrong_token_is_unauthorised_and_stands_in_no_text() {
     assert_eq!(error.kind, ForgeErrorKind::Unauthorized);
     assert!(!format!("{shown} {error} {error:?} {forge:?}").contains("hush-hush"));
 }
+
+#[tokio::test]
+async fn a_pause_that_the_forge_asks_for_passes_by_the_given_clock() {
+    let scene = Scene::new().await;
+    let ahead = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let moved = Arc::clone(&ahead);
+    let mut settings = settings(&scene.model.rest_url(), "codex-token");
+    settings.clock = codex_k8s::forge::github::PauseClock::new(move || {
+        std::time::Instant::now() + Duration::from_secs(moved.load(Ordering::SeqCst))
+    });
+    let (forge, repo) = (forge_with(settings, &scene.latch), scene.repo(REPO));
+    let later = Fault::Status {
+        status: 429,
+        retry_after: Some(60),
+    };
+    scene.model.add_fault(FaultRule::once("GET *", later));
+    let limited = forge.repository(&repo.name).await.unwrap_err();
+    assert!(matches!(limited.kind, ForgeErrorKind::RateLimited { .. }));
+    let held_back = forge.repository(&repo.name).await.unwrap_err();
+    assert!(matches!(held_back.kind, ForgeErrorKind::Budget { .. }));
+    ahead.store(61, Ordering::SeqCst);
+    forge.repository(&repo.name).await.unwrap();
+}

@@ -128,6 +128,40 @@ async fn an_answer_lost_after_the_effect_is_found_by_the_next_apply() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_says_nothing_of_the_effect() {
+    let server = model().await;
+    let cluster = server.cluster().await;
+    let objects = environment_objects(&environment(server.identity()));
+    for (fault, happened) in [
+        (Fault::CutBefore, false),
+        (Fault::CutAfter, true),
+        (Fault::Truncated, true),
+    ] {
+        let version = server.knobs().version();
+        let rule = FaultRule::once(Verb::Apply, "namespaces", fault.clone());
+        server.knobs().fault(rule);
+        let lost = cluster.apply(&objects[0]).await.unwrap_err();
+        assert!(lost.class.outcome_unknown(), "{fault:?}: {lost}");
+        let moved = server.knobs().version() != version;
+        assert_eq!(moved, happened, "{fault:?}");
+        let name = objects[0]["metadata"]["name"].as_str().unwrap();
+        server.knobs().remove("namespaces", "", name);
+        let gone = async {
+            loop {
+                let version = server.knobs().version();
+                if server.knobs().object("namespaces", "", name).is_none() {
+                    break;
+                }
+                server.knobs().changed_since(version).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, gone).await.unwrap();
+    }
+    let struck = server.knobs().faults_struck();
+    assert_eq!((struck["lost-request"], struck["lost-answer"]), (1, 1));
+}
+
+#[tokio::test]
 async fn one_failed_page_makes_the_whole_list_an_error() {
     let server = model().await;
     let cluster = server.cluster().await;

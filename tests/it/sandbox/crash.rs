@@ -77,6 +77,7 @@ fn slow_down(stage: &Stage) {
                 resource: None,
                 fault: slow.clone(),
                 times: None,
+                per_million: None,
             });
     }
 }

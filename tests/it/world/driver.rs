@@ -2,18 +2,21 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, io::Write as _, sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use codex_k8s::{apply::WriterProof, domain::run::Run, sandbox::github::Lag, store::RunFilter};
 
 use super::{
     chance::Chance,
     crash::{CrashAt, Points},
     end::EndState,
+    faults::Class,
     invariants,
     outside::Outside,
     platform::{Platform, TIMING},
     pods::Work,
     scenario::{Do, Scenario, When},
     seeds::Injected,
+    wire::Weather,
 };
 
 /// How a world is set up.
@@ -28,6 +31,8 @@ pub(crate) struct Setup {
     /// Whether faults are drawn among them.
     pub(crate) faults: bool,
     pub(crate) crashes: Vec<CrashAt>,
+    /// How far the forge's clock is behind the database's; ahead where it is negative.
+    pub(crate) forge_behind: TimeDelta,
 }
 
 impl Setup {
@@ -40,6 +45,7 @@ impl Setup {
             by_chance: 0,
             faults: false,
             crashes: Vec::new(),
+            forge_behind: TimeDelta::zero(),
         }
     }
 }
@@ -61,6 +67,7 @@ pub(crate) struct World {
     pub(crate) quiet: bool,
     pub(crate) injected: Injected,
     pub(crate) config_is_broken: bool,
+    pub(crate) weather: Weather,
 }
 
 impl World {
@@ -86,9 +93,20 @@ impl World {
             quiet: false,
             injected: Injected::new(),
             config_is_broken: false,
+            weather: Weather::default(),
         };
+        world.set_clocks_apart().await;
         world.start_process().await;
         world
+    }
+
+    /// Sets the forge's clock and the database's apart.
+    async fn set_clocks_apart(&mut self) {
+        let behind = self.setup.forge_behind;
+        match behind.to_std() {
+            Ok(behind) => self.outside.set_database_ahead(behind).await,
+            Err(_) => self.outside.github.advance(-behind),
+        }
     }
 
     pub(crate) fn note(&mut self, line: impl Into<String>) {
@@ -204,6 +222,7 @@ impl World {
             Do::Agents(issue, work) => drop(self.agents.insert(issue, work)),
             Do::KillPods(number) => self.kill_pods(number).await,
             Do::Wait(time) => self.advance(time).await,
+            Do::People(_) => *self.injected.entry(Class::People).or_default() += 1,
             _ => {}
         }
     }
@@ -229,10 +248,11 @@ impl World {
     /// Plays the scenario to its end; what is there then.
     pub(crate) async fn play(&mut self) -> Result<EndState, String> {
         for _ in 0..self.setup.by_chance {
+            self.weather_passes().await;
             self.step_by_chance().await;
             invariants::check(self).await?;
         }
-        self.mend();
+        self.mend().await;
         self.play_on().await?;
         let end = EndState::of(self).await;
         end.check(&self.setup.scenario)?;
@@ -274,7 +294,8 @@ impl World {
     }
 
     /// Ends what injected faults left behind.
-    fn mend(&mut self) {
+    async fn mend(&mut self) {
+        self.clear_up().await;
         if self.config_is_broken {
             self.config_is_broken = false;
             let texts = self.files.iter();

@@ -126,9 +126,18 @@ async fn crash_at(
     ))
 }
 
+/// The scenarios that are asked for by name, else all.
+fn wanted() -> Vec<Scenario> {
+    let wanted = std::env::var("FAULTS_SCENARIOS").unwrap_or_default();
+    let wanted: Vec<&str> = wanted.split(',').filter(|name| !name.is_empty()).collect();
+    let mut scenarios = scenarios::all();
+    scenarios.retain(|scenario| wanted.is_empty() || wanted.contains(&scenario.name));
+    scenarios
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_scenario_ends_as_it_says() {
-    let scenarios = scenarios::all().into_iter();
+    let scenarios = wanted().into_iter();
     let scenarios = scenarios.map(|scenario| alone(move || undisturbed(scenario)));
     let ended: Vec<_> = futures::stream::iter(scenarios)
         .buffer_unordered(WORKERS)
@@ -161,14 +170,9 @@ async fn crashed_at_the_call_of_each_effect_a_plain_run_ends_as_undisturbed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: make faults runs it"]
 async fn crashed_at_every_edge_every_scenario_ends_as_undisturbed() {
-    let wanted = std::env::var("FAULTS_SCENARIOS").unwrap_or_default();
-    let wanted: Vec<&str> = wanted.split(',').filter(|name| !name.is_empty()).collect();
     let mut failures = Vec::new();
-    for scenario in scenarios::all() {
+    for scenario in wanted() {
         let name = scenario.name;
-        if !(wanted.is_empty() || wanted.contains(&name)) {
-            continue;
-        }
         match crash_at(scenario, |_| true).await {
             Ok((found, crashed)) => {
                 note(&format!(

@@ -4,7 +4,7 @@
 use codex_k8s::sandbox::{github::Lag, seed::REPOSITORIES};
 use futures::future::BoxFuture;
 
-use super::driver::World;
+use super::{driver::World, wire};
 
 /// A repository in which nothing is asked for.
 const NOTES: &str = REPOSITORIES[1];
@@ -53,6 +53,36 @@ pub(crate) const FAULTS: &[Fault] = &[
         inject: lag,
     },
     Fault {
+        name: "the forge's wire is bad",
+        class: Class::Infrastructure,
+        weight: 8,
+        inject: wire::at_the_forge,
+    },
+    Fault {
+        name: "the cluster's wire is bad",
+        class: Class::Infrastructure,
+        weight: 6,
+        inject: wire::at_the_cluster,
+    },
+    Fault {
+        name: "the watches stand still",
+        class: Class::Stale,
+        weight: 2,
+        inject: wire::hold_watches,
+    },
+    Fault {
+        name: "the forge's clock leaps ahead",
+        class: Class::Infrastructure,
+        weight: 1,
+        inject: wire::leap,
+    },
+    Fault {
+        name: "all connections to the database are cut",
+        class: Class::Infrastructure,
+        weight: 2,
+        inject: wire::cut_connections,
+    },
+    Fault {
         name: "all watches break and begin anew",
         class: Class::Infrastructure,
         weight: 2,
@@ -85,7 +115,8 @@ fn at_once() -> BoxFuture<'static, ()> {
 
 /// From now on what is written shows up to a minute later.
 fn lag(world: &mut World) -> BoxFuture<'_, ()> {
-    let most = u32::try_from(world.chance.below(55_000)).expect("it is small");
+    let most = wire::greatest_lag(world);
+    let most = u32::try_from(world.chance.below(most as usize)).expect("it is small");
     world.outside.github.set_lag(Lag::up_to_ms(most));
     at_once()
 }

@@ -13,7 +13,7 @@ use codex_k8s::{
     domain::run_keys::RunKeys,
     forge::{
         ForgeMetrics,
-        github::{GithubCredential, GithubForge, GithubSettings},
+        github::{GithubCredential, GithubForge, GithubSettings, PauseClock},
     },
     reconcile::lease::LeaseState,
     sandbox::{
@@ -37,6 +37,9 @@ pub(crate) const PLATFORM_NAMESPACE: &str = "codex-k8s";
 /// How long what the cluster does by itself may take.
 const CLUSTER_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How far the clock of pauses moves at once, in seconds.
+const PAUSE_STRIDE: u64 = 10;
+
 /// The world outside the platform's process.
 pub(crate) struct Outside {
     pub(crate) database: TestDatabase,
@@ -50,7 +53,8 @@ pub(crate) struct Outside {
     pub(crate) run_url: String,
     pub(crate) folder: tempfile::TempDir,
     tokens: (String, String),
-    clock: std::sync::Mutex<Duration>,
+    clock: Arc<std::sync::Mutex<Duration>>,
+    database_ahead: std::sync::Mutex<Duration>,
     stop: CancellationToken,
 }
 
@@ -93,7 +97,8 @@ impl Outside {
             run_url: String::new(),
             folder,
             tokens,
-            clock: std::sync::Mutex::default(),
+            clock: Arc::default(),
+            database_ahead: std::sync::Mutex::default(),
             stop,
         };
         outside.run_url = outside.serve_run_api().await;
@@ -129,6 +134,7 @@ impl Outside {
             web_url: Some(self.github.base_url().parse().unwrap()),
             // Pacing goes by the machine's clock, which stands nearly still here.
             writes_per_minute: 1_000_000,
+            clock: self.pause_clock(),
             ..GithubSettings::new(self.github.rest_url().parse().unwrap(), "main", credential)
         };
         GithubForge::new(
@@ -139,8 +145,25 @@ impl Outside {
         .unwrap()
     }
 
+    /// The clock of the pauses that the forge asks for moves with the others, in strides, so
+    /// that it is far from a pause's end or beyond it.
+    fn pause_clock(&self) -> PauseClock {
+        let clock = self.clock.clone();
+        PauseClock::new(move || {
+            let ahead = clock.lock().unwrap().as_secs();
+            Instant::now() + Duration::from_secs(ahead - ahead % PAUSE_STRIDE)
+        })
+    }
+
+    /// Sets the database's clock ahead of the others by this much.
+    pub(crate) async fn set_database_ahead(&self, by: Duration) {
+        *self.database_ahead.lock().unwrap() = by;
+        self.advance(Duration::ZERO).await;
+    }
+
     /// Moves every clock on.
     pub(crate) async fn advance(&self, by: Duration) {
+        let apart = *self.database_ahead.lock().unwrap();
         let total = {
             let mut clock = self.clock.lock().unwrap();
             *clock += by;
@@ -148,7 +171,7 @@ impl Outside {
         };
         self.github.advance(TimeDelta::from_std(by).unwrap());
         sqlx::query("update clock_offset set shift = $1 * interval '1 second'")
-            .bind(total.as_secs_f64())
+            .bind((total + apart).as_secs_f64())
             .execute(&self.db)
             .await
             .unwrap();

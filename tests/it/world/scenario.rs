@@ -10,7 +10,7 @@ use codex_k8s::{
     },
 };
 
-use super::{outside::Outside, pods::Work};
+use super::{outside::Outside, people::Deed, pods::Work};
 
 /// When people act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(crate) enum Do {
     Review(&'static str, u64),
     /// Close an issue or pull request.
     Close(&'static str, u64),
+    /// Race the platform at the forge.
+    People(Deed),
     /// Commit the config with these texts put for others: (file, from, to).
     Config(Vec<(&'static str, &'static str, &'static str)>),
     /// The agents on a subject go on like this from now on.
@@ -109,6 +111,7 @@ impl Do {
                 let texts = texts.map(|(path, text)| (path.as_str(), text.as_str()));
                 outside.config.commit("Change the config", texts).unwrap();
             }
+            Self::People(deed) => deed.at(outside),
             Self::Agents(..) | Self::KillPods(_) | Self::Wait(_) => {}
         }
     }

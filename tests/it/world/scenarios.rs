@@ -5,6 +5,7 @@ use std::time::Duration;
 use codex_k8s::domain::run::RunState;
 
 use super::{
+    people,
     pods::Work,
     scenario::{Do, Scenario, When, label},
 };
@@ -12,14 +13,14 @@ use super::{
 const PROJECT: &str = "projects/demo/project.yaml";
 const POLICY: &str = "policies/standard.yaml";
 /// One run at a time.
-const ONE_SLOT: [(&str, &str, &str); 3] = [
+pub(crate) const ONE_SLOT: [(&str, &str, &str); 3] = [
     (PROJECT, "slots: 2", "slots: 1"),
     (PROJECT, "maxRuns: 2", "maxRuns: 1"),
     (PROJECT, "dev: 2", "dev: 1"),
 ];
 const GRACE: &str = "    - { id: 1002, login: grace, role: read_write }\n";
 
-fn scenario(name: &'static str, people: Vec<(When, Do)>) -> Scenario {
+pub(crate) fn scenario(name: &'static str, people: Vec<(When, Do)>) -> Scenario {
     Scenario {
         name,
         config: Vec::new(),
@@ -275,7 +276,7 @@ fn timed_out() -> Scenario {
 
 /// All of them.
 pub(crate) fn all() -> Vec<Scenario> {
-    vec![
+    let mut all = vec![
         plain(),
         withdrawn(),
         revise(),
@@ -291,5 +292,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         given_up(),
         closed(),
         timed_out(),
-    ]
+    ];
+    all.extend(people::all());
+    all
 }

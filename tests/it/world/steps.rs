@@ -36,7 +36,7 @@ const WEIGHTS: [(usize, Step); 7] = [
     (5, Step::Pod),
     (3, Step::People),
     (3, Step::Clock),
-    (1, Step::Fault),
+    (2, Step::Fault),
 ];
 
 /// What counts as movement: writes at forge and cluster, and events.
@@ -129,6 +129,10 @@ impl World {
         for _ in 0..MAX_PASSES {
             let progressed = self.pass().await;
             invariants::check(self).await?;
+            // Some states last no longer than from pass to pass.
+            if self.people_are_due().await {
+                self.people_act().await;
+            }
             if !progressed {
                 return Ok(());
             }
@@ -239,8 +243,11 @@ impl World {
         self.settle_cluster().await;
     }
 
-    async fn settle_cluster(&mut self) {
+    pub(crate) async fn settle_cluster(&mut self) {
         self.outside.cluster_at_rest().await;
+        if self.weather.hides_the_cluster() {
+            return;
+        }
         let platform = self.platform.as_ref().expect("a process is there");
         platform.sees_the_cluster(&self.outside).await;
     }

@@ -30,6 +30,7 @@ async fn of_three_replicas_one_writes_and_the_next_goes_on_where_it_died_or_stop
         resource: None,
         fault: Fault::Slow(Duration::from_millis(200)),
         times: None,
+        per_million: None,
     };
     cast.stage.world.kubernetes().unwrap().fault(rule);
     cast.stage.label(1, "run:dev");
