@@ -399,3 +399,15 @@ async fn a_pause_that_the_forge_asks_for_passes_by_the_given_clock() {
     ahead.store(61, Ordering::SeqCst);
     forge.repository(&repo.name).await.unwrap();
 }
+
+#[tokio::test]
+async fn half_a_page_is_not_kept_and_read_again_whole() {
+    let scene = Scene::new().await;
+    let (forge, repo) = (scene.forge(), scene.repo(REPO));
+    let number = scene.open("First");
+    scene
+        .model
+        .add_fault(FaultRule::once("GET *", Fault::TruncatedBody));
+    forge.issue(&repo, number).await.unwrap_err();
+    forge.issue(&repo, number).await.unwrap();
+}

@@ -79,6 +79,8 @@ impl Deed {
             Self::TransferRepository(to) => forge.transfer_repository(REPOSITORY, to).unwrap(),
             Self::TransferIssue(number) => {
                 let to = REPOSITORIES[1];
+                // Only labels that are there go along.
+                forge.create_label(to, "run:dev").unwrap();
                 let moved = forge.transfer_issue(REPOSITORY, number, "ada", to);
                 moved.unwrap();
             }
@@ -224,12 +226,16 @@ fn repository_moved(
     scenario
 }
 
-/// A transferred issue is closed for us; a label that its new repository has not is lost.
+/// A transferred issue is closed for us; where it arrives, its label is a new trigger.
 fn issue_transferred() -> Scenario {
     let people = vec![labelled(), deed(AT_WORK, Deed::TransferIssue(1))];
     Scenario {
         agents: vec![(1, 1, Work::Forever)],
-        ends_with: vec!["#1 dev: cancelled"],
+        ends_with: vec![
+            "#1 dev: cancelled",
+            "notes#3 pull request codex/issue-2 (the work of 1 runs): open",
+        ],
+        pulls: 1,
         ..scenario("issue transferred", people)
     }
 }
