@@ -11,7 +11,9 @@
 )]
 #![expect(
     clippy::unwrap_used,
-    reason = "a benchmark that cannot go on has no figure"
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a benchmark that cannot go on has no figure; it shares code with the tests"
 )]
 
 use std::{
@@ -27,7 +29,7 @@ use codex_k8s::{
         AppliedObject, Cluster, ClusterCache, ClusterError, DeleteTarget, Deleted, LeaseRecord,
         LogRequest, ObjectMeta, ObjectRef, OpenGate,
         kube::{Connection, KubeCluster, KubeOptions},
-        manifests::{AttemptSpec, RunEnvironment, RunIdentity, RunToken},
+        manifests::{AttemptSpec, RunEnvironment, RunIdentity},
         snapshot::ClusterSnapshot,
     },
     domain::{
@@ -54,21 +56,17 @@ use serde_json::Value;
 use uuid::Uuid;
 
 #[expect(dead_code, reason = "shared with the tests, which use all of it")]
+#[path = "../tests/it/store/fixtures.rs"]
+mod fixtures;
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
+#[path = "../tests/it/kube/support.rs"]
+mod objects;
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
 #[path = "../tests/it/support/mod.rs"]
 mod support;
-#[expect(dead_code, reason = "shared with the tests, which use all of it")]
-mod store {
-    #[path = "../../tests/it/store/fixtures.rs"]
-    pub(crate) mod fixtures;
-}
-#[expect(dead_code, reason = "shared with the tests, which use all of it")]
-mod kube_tests {
-    #[path = "../../tests/it/kube/support.rs"]
-    pub(crate) mod support;
-}
 
-use kube_tests::support::{attempt, environment, whole_run};
-use store::fixtures::{World, event};
+use fixtures::{World, event};
+use objects::{attempt, environment, whole_run};
 use support::cluster::RealCluster;
 
 /// Runs of a round.
@@ -142,7 +140,7 @@ fn run(installation: &str, id: Uuid, number: i64) -> (RunEnvironment, AttemptSpe
         project: "shop".to_owned(),
         repository_id: 7,
         repository: "example-org/shop".to_owned(),
-        issue: number,
+        issue: number.unsigned_abs(),
         trigger: format!("github/7/label/{number}"),
         correlation_id: number.to_string(),
     });
@@ -299,7 +297,7 @@ fn launch(id: RunId, spec: &AttemptSpec) -> Action {
         kind: ActionKind::ApplyAttempt {
             number: AttemptNo(1),
             spec: Box::new(spec.clone()),
-            event: event(EventKind::JobCreated),
+            event: event(EventKind::ObjectApplied),
         },
     }
 }
@@ -322,19 +320,10 @@ fn nobodys_forge() -> GithubForge {
     let settings = GithubSettings::new(url, "bench", credential);
     GithubForge::new(
         settings,
-        Arc::new(OpenForge),
+        Arc::new(codex_k8s::forge::OpenGate),
         Arc::new(ForgeMetrics::default()),
     )
     .unwrap()
-}
-
-#[derive(Debug)]
-struct OpenForge;
-
-impl codex_k8s::forge::WriteGate for OpenForge {
-    fn may_write(&self) -> Result<(), codex_k8s::forge::NotSent> {
-        Ok(())
-    }
 }
 
 /// The adapter, but for Jobs, which it suspends.

@@ -80,6 +80,7 @@ pub(super) fn step_unread(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
 }
 
 /// What stands in the world of a trigger that waits in the rows.
+#[derive(Clone, Copy)]
 pub(super) enum Begun<'a> {
     /// Its run's namespace.
     AtWork(IssueNumber),

@@ -27,8 +27,7 @@ async fn too_old(namespaces: &Api<Namespace>, version: &str) -> bool {
         Err(other) => panic!("no watch: {other}"),
     };
     match events.next().await {
-        Some(Ok(WatchEvent::Error(status))) => status.code == 410,
-        Some(Err(kube::Error::Api(status))) => status.code == 410,
+        Some(Ok(WatchEvent::Error(status)) | Err(kube::Error::Api(status))) => status.code == 410,
         _ => false,
     }
 }

@@ -368,7 +368,11 @@ fn check_end(world: &World, seed: u64) {
             .filter(|row| row.number == at(number).number);
         assert_eq!(comments.count(), 1, "{}", shown());
         let issue = world.issue(at(number)).expect("it is open");
-        let labels: Vec<_> = issue.labels.iter().map(|label| label.as_str()).collect();
+        let labels: Vec<_> = issue
+            .labels
+            .iter()
+            .map(codex_k8s::domain::ids::LabelName::as_str)
+            .collect();
         assert_eq!(labels, ["state:in-review"], "{}", shown());
         let runs = world
             .rows

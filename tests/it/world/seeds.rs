@@ -142,7 +142,7 @@ async fn many(seeds: impl Iterator<Item = u64>, workers: usize) -> Tally {
     let worlds = seeds.map(|seed| {
         let (references, tally) = (references.clone(), tally.clone());
         async move {
-            let play = move || async move { one(seed, &references, &tally).await };
+            let play = move || async move { Box::pin(one(seed, &references, &tally)).await };
             (seed, alone(play).await)
         }
     });
