@@ -26,11 +26,14 @@ impl fmt::Display for EndState {
 }
 
 /// One run with its attempts: work item, kind, state, outcome, reason, attempts, pull request.
+/// How far the attempt had come that people stopped is no part of it.
 const RUNS: &str = "
     select format('run %s#%s %s%s: %s%s, %s, attempts [%s], slot %s, pull request %s, %s',
         r.repository_id, r.number, r.stage, case when r.revise then ':revise' else '' end,
         r.state, coalesce(' ' || r.outcome, ''), coalesce(r.reason, 'no reason'),
-        coalesce((select string_agg(a.state::text, ' ' order by a.attempt)
+        coalesce((select string_agg(case
+                when r.state = 'cancelled' and a.state in ('starting', 'running') then 'stopped'
+                else a.state::text end, ' ' order by a.attempt)
             from attempts a where a.run_id = r.run_id), ''),
         coalesce(r.slot::text, 'none'), coalesce(r.pull_request::text, 'none'),
         case when r.finalized_at is null then 'open' else 'finalized' end
