@@ -3,6 +3,9 @@
 
 use std::{fs, path::Path};
 
+/// The page of what the platform is put through.
+const FAULTS_PAGE: &str = "docs/faults.md";
+
 #[track_caller]
 fn check_page(path: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -31,6 +34,30 @@ fn the_page_of_configuration_is_up_to_date() {
         "docs/reference/config.md",
         &codex_k8s::desired::model::reference::config_page(),
     );
+}
+
+#[test]
+fn the_page_of_faults_shows_what_seeds_draw() {
+    let (begin, end) = ("<!-- drawn: begin -->\n", "<!-- drawn: end -->");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FAULTS_PAGE);
+    let found = fs::read_to_string(path).unwrap();
+    let (before, rest) = found.split_once(begin).expect("the table begins");
+    let (_, after) = rest.split_once(end).expect("the table ends");
+    let drawn = crate::world::page::drawn();
+    check_page(FAULTS_PAGE, &format!("{before}{begin}{drawn}{end}{after}"));
+}
+
+#[test]
+fn the_page_of_faults_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = sources(&root.join("src")) + &sources(&root.join("tests/it"));
+    let page = fs::read_to_string(root.join(FAULTS_PAGE)).unwrap();
+    let named = named_tests(&page);
+    let absent: Vec<_> = named
+        .iter()
+        .filter(|name| !sources.contains(&format!("fn {name}(")))
+        .collect();
+    assert!(absent.is_empty() && named.len() > 20, "{absent:?}");
 }
 
 /// The last parts of all paths in backquotes that name a function of ours.

@@ -20,6 +20,7 @@ mod end;
 mod faults;
 mod invariants;
 mod outside;
+pub(crate) mod page;
 mod people;
 mod platform;
 mod pods;

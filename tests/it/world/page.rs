@@ -1,0 +1,39 @@
+//! What seeds draw, as the table of the page on faults.
+
+use std::fmt::Write as _;
+
+use strum::IntoEnumIterator;
+
+use super::{
+    faults::{Class, FAULTS},
+    scenarios, wire,
+};
+
+/// The table: a line for each class, then the scenarios and what happens on the wire.
+pub(crate) fn drawn() -> String {
+    let mut text = String::from("\n| class | faults between two steps |\n|---|---|\n");
+    for class in Class::iter() {
+        let of_class = FAULTS.iter().filter(|fault| fault.class == class);
+        let mut names: Vec<&str> = of_class.map(|fault| fault.name).collect();
+        if class == Class::Intermediate {
+            names.push("the process ends at an edge");
+        }
+        if !names.is_empty() {
+            let _ = writeln!(text, "| {class} | {} |", names.join("; "));
+        }
+    }
+    let _ = writeln!(
+        text,
+        "\nOn the wire, each for up to 30 % of the requests it can lie on: {}.",
+        wire::classes().join("; ")
+    );
+    let all = scenarios::all();
+    let names: Vec<&str> = all.iter().map(|scenario| scenario.name).collect();
+    let _ = writeln!(
+        text,
+        "\nThe {} scenarios: {}.\n",
+        names.len(),
+        names.join("; ")
+    );
+    text
+}
