@@ -3,7 +3,12 @@
 use std::{collections::BTreeMap, fmt::Write as _, io::Write as _, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use codex_k8s::{apply::WriterProof, domain::run::{Run, RunState}, sandbox::github::Lag, store::RunFilter};
+use codex_k8s::{
+    apply::WriterProof,
+    domain::run::{Run, RunState},
+    sandbox::github::Lag,
+    store::RunFilter,
+};
 
 use super::{
     chance::Chance,
@@ -184,9 +189,8 @@ impl World {
             When::Run(number, state) => {
                 let run = self.newest(*number).await;
                 // A launch may be over between two looks.
-                let launched = |run: &Run| {
-                    *state == RunState::Preparing && run.state != RunState::Pending
-                };
+                let launched =
+                    |run: &Run| *state == RunState::Preparing && run.state != RunState::Pending;
                 run.is_some_and(|run| run.state == *state || launched(&run))
             }
             When::Over(number) => self.is_over(*number).await,
