@@ -145,7 +145,7 @@ impl Reconciler {
 
     /// Runs until told to stop: finishes the action in hand, gives the lease back, returns.
     ///
-    /// *Guarantees*: returns within [`HAND_IN`] and the time that giving back may take. An
+    /// *Guarantees*: returns within six seconds and the time that giving back may take. An
     /// action that takes longer is left where it is, and the lease with it: it runs out by itself
     /// and makes its taker wait until our last request has surely ended.
     pub async fn run(&self, stop: CancellationToken) {
