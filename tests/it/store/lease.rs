@@ -171,8 +171,9 @@ async fn a_lease_given_back_is_announced() {
 #[tokio::test]
 async fn a_grant_says_whether_the_former_lease_was_given_back() {
     let world = World::new().await;
-    let short = Duration::from_millis(1);
-    let former = world.store.renew(&world.grant, short).await.unwrap();
+    let former = world.store.renew(&world.grant, LEASE).await.unwrap();
+    let past = LEASE + Duration::from_secs(1);
+    world.database.shift_clock(past).await;
     let second = world.store.try_acquire("second", LEASE).await.unwrap();
     let second = second.expect("it ran out");
     assert_eq!(second.former_until, Some(former.until));

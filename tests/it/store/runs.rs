@@ -114,13 +114,13 @@ async fn concurrent_steps_from_one_version_succeed_once() {
 async fn a_step_that_the_table_forbids_is_refused() {
     let world = World::bound().await;
     let run = world.pending_run(1).await;
-    let event = event(EventKind::RunSucceeded);
+    let event = event(EventKind::RunStarted);
     let mut tx = world.begin().await;
     let refused = tx
         .transition_run(&Transition {
             run: run.id,
             from: RunState::Pending,
-            to: RunState::Succeeded,
+            to: RunState::Running,
             version: run.version,
             changes: RunChanges::default(),
             event: &event,
