@@ -5,6 +5,7 @@
 //! random worlds; `scripts` plays `tests/scripts/*.txt` and compares.
 
 mod check;
+mod mutation;
 mod people;
 mod pods;
 mod properties;
