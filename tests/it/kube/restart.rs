@@ -33,7 +33,7 @@ async fn too_old(namespaces: &Api<Namespace>, version: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it restarts the API server of all other tests: .ci/test runs it alone"]
+#[ignore = "it restarts the API server of all other tests: run it alone"]
 async fn a_restarted_server_that_forgot_the_past_is_listed_again() {
     let Some(real) = RealCluster::own() else {
         return;
@@ -75,7 +75,7 @@ async fn a_restarted_server_that_forgot_the_past_is_listed_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it restarts the API server of all other tests: .ci/test runs it alone"]
+#[ignore = "it restarts the API server of all other tests: run it alone"]
 async fn a_server_that_is_away_is_a_passing_failure_and_writes_nothing() {
     let Some(real) = RealCluster::own() else {
         return;
