@@ -9,7 +9,7 @@
 //! - every write of rows goes through a holder transaction, so a stale holder
 //!   changes nothing;
 //! - every changing call outside asks the write gate (in the adapters) right
-//!   before it is sent;
+//!   before it is sent, and its action the lease's row before that;
 //! - secrets are resolved here and nowhere earlier.
 
 mod backoff;
@@ -267,11 +267,7 @@ impl Performing<'_> {
         self.edge(Edge::BeforeIntent).await;
         let performed = match &self.action.kind {
             kind if kind.is_record() => self.record().await,
-            ActionKind::ApplyEnvironment { .. }
-            | ActionKind::ApplyAttempt { .. }
-            | ActionKind::DeleteObject { .. }
-            | ActionKind::DeleteNamespace { .. } => self.write_cluster().await,
-            _ => self.write_forge().await,
+            _ => self.write_outside().await,
         };
         match performed {
             Ok(outcome) => {
@@ -281,6 +277,19 @@ impl Performing<'_> {
                 outcome
             }
             Err(error) => self.fail(&error).await,
+        }
+    }
+
+    /// Performs an action outside Postgres, where the lease's row says that it is still ours: our
+    /// own clock, which the write gate goes by, stands still while the whole machine is paused.
+    async fn write_outside(&self) -> Result<Outcome, ActionError> {
+        self.begin().await?.rollback().await?;
+        match &self.action.kind {
+            ActionKind::ApplyEnvironment { .. }
+            | ActionKind::ApplyAttempt { .. }
+            | ActionKind::DeleteObject { .. }
+            | ActionKind::DeleteNamespace { .. } => self.write_cluster().await,
+            _ => self.write_forge().await,
         }
     }
 

@@ -146,6 +146,8 @@ impl Performing<'_> {
             branch: Some(branch.clone()),
             slot: Some(*slot),
             accepted_head: head.clone(),
+            // One that is taken over from a lost database may have been held again meanwhile.
+            held: Change::Clear,
             ..RunChanges::default()
         };
         let step = Transition {

@@ -22,6 +22,13 @@ impl Reconciler {
         kept.map(|_| ())
     }
 
+    /// Ends a term of the lease in good order: gives it back, so that the next holder waits for
+    /// nothing. Nothing of ours may be under way.
+    pub async fn give_back_once(&self) {
+        self.parts.keeper.give_back().await;
+        self.parts.passes.forget();
+    }
+
     /// Begins a term of the lease: the last accepted config is in force again, and nothing that
     /// was read before counts. Another holder has read since, or the database is another by now.
     pub async fn begin_term(&self) {

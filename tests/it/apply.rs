@@ -9,7 +9,7 @@ use codex_k8s::{
         effect::EffectKey,
         event::{EventKind, FlowEvent},
         forge::Comment,
-        ids::{BranchName, IssueNumber, RunId, Subject, UserId},
+        ids::{BranchName, IssueNumber, LabelName, RunId, Subject, UserId},
         marker::{comment_marker, pull_request_marker},
         run_keys::RunKeys,
     },
@@ -22,7 +22,10 @@ use codex_k8s::{
 use crate::{
     forge::{REPO, Scene},
     store::fixtures::{World, binding, event},
-    support::{no_cluster::NoCluster, postgres::LEASE},
+    support::{
+        no_cluster::NoCluster,
+        postgres::{LEASE, acquire},
+    },
 };
 
 const POST_COMMENT: &str = "POST /repos/{owner}/{repo}/issues/{issue_number}/comments";
@@ -105,6 +108,19 @@ impl Stage {
                 event: event(EventKind::CommentUpserted),
             },
             key: EffectKey(key),
+        }
+    }
+
+    fn label(&self) -> Action {
+        Action {
+            key: EffectKey(format!("run/{}/label", self.run)),
+            run: Some(self.run),
+            kind: ActionKind::AddLabels {
+                subject: self.subject(self.number),
+                repository: REPO.parse().unwrap(),
+                labels: vec![LabelName::new("state:in-review")],
+                event: event(EventKind::LabelApplied),
+            },
         }
     }
 
@@ -435,4 +451,21 @@ async fn who_lost_the_lease_sends_nothing_and_records_nothing() {
     assert_eq!(stage.apply(&[&action]).await, [Outcome::NotSent]);
     assert!(stage.scene.model.writes().is_empty());
     assert_eq!(stage.world.store.effect(&action.key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_under_a_lease_that_another_has_taken() {
+    let stage = Stage::new().await;
+    // Set-to-value writes commit no intent, and here is no write gate that could close.
+    let label = stage.label();
+    let over = LEASE + Duration::from_secs(1);
+    stage.world.database.shift_clock(over).await;
+    acquire(&stage.world.store, "second").await;
+    let before = stage.scene.model.arrivals().len();
+    let comment = stage.comment(stage.number);
+    for action in [&label, &comment] {
+        assert_eq!(stage.apply(&[action]).await, [Outcome::NotSent]);
+    }
+    let sent = stage.scene.model.arrivals();
+    assert_eq!(sent[before..], []);
 }

@@ -1,9 +1,9 @@
 //! The database is set back under the real platform while forge and cluster stay where they are.
 
 use codex_k8s::domain::run::{Run, RunState};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::stage::Stage;
+use crate::support::restore;
 
 /// Short, so that who finds a restored database need not keep quiet for long; and a runner
 /// waits out several restores.
@@ -14,76 +14,18 @@ const TIMES: [(&str, &str); 5] = [
     ("CODEXK8S_TIMING_STATEMENT_TIMEOUT", "1.2s"),
     ("CODEXK8S_TIMING_HEARTBEAT_LOST", "5m"),
 ];
-/// Columns that number themselves: a restore sets their sequences back as well.
-const NUMBERED: [(&str, &str); 3] = [
-    ("run_facts", "fact_id"),
-    ("sessions", "session_id"),
-    ("flow_events", "event_id"),
-];
-
-async fn run_sql(db: &mut PgConnection, statement: String) {
-    sqlx::raw_sql(AssertSqlSafe(statement))
-        .execute(db)
-        .await
-        .unwrap();
-}
-
-async fn tables(db: &mut PgConnection) -> Vec<String> {
-    sqlx::query_scalar(
-        "select tablename::text from pg_tables
-         where schemaname = 'public' and tablename <> '_sqlx_migrations'",
-    )
-    .fetch_all(db)
-    .await
-    .unwrap()
-}
 
 /// Keeps all rows as they are at one moment under a name.
 async fn back_up(stage: &Stage, name: &str) {
     let mut db = stage.db.acquire().await.unwrap();
-    let mut tx = db.begin().await.unwrap();
-    run_sql(
-        &mut tx,
-        "set transaction isolation level repeatable read".to_owned(),
-    )
-    .await;
-    run_sql(&mut tx, format!("create schema backup_{name}")).await;
-    for table in tables(&mut tx).await {
-        run_sql(
-            &mut tx,
-            format!("create table backup_{name}.{table} as table public.{table}"),
-        )
-        .await;
-    }
-    tx.commit().await.unwrap();
+    restore::back_up(&mut db, name).await;
 }
 
 /// Kills the platform, sets the database back, and starts it again.
 async fn set_back(stage: &mut Stage, name: &str) {
     stage.world.kill_serve().unwrap();
     let mut db = stage.db.acquire().await.unwrap();
-    let mut tx = db.begin().await.unwrap();
-    run_sql(
-        &mut tx,
-        "set local session_replication_role = replica".to_owned(),
-    )
-    .await;
-    for table in tables(&mut tx).await {
-        let statement = format!(
-            "delete from public.{table};
-             insert into public.{table} overriding system value
-             select * from backup_{name}.{table}"
-        );
-        run_sql(&mut tx, statement).await;
-    }
-    for (table, column) in NUMBERED {
-        let statement = format!(
-            "select setval(pg_get_serial_sequence('{table}', '{column}'),
-                           (select coalesce(max({column}), 0) + 1 from {table}), false)"
-        );
-        run_sql(&mut tx, statement).await;
-    }
-    tx.commit().await.unwrap();
+    restore::set_back(&mut db, name).await;
     drop(db);
     stage.serve().await;
 }

@@ -3,3 +3,4 @@
 pub(crate) mod cluster;
 pub(crate) mod no_cluster;
 pub(crate) mod postgres;
+pub(crate) mod restore;

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use codex_k8s::store::{Edge, EdgeWatch};
@@ -33,6 +33,25 @@ pub(crate) enum CrashAt {
     Nth(usize),
 }
 
+/// Where a process stands still before an intent until it is let go.
+#[derive(Debug, Default)]
+pub(crate) struct Hold {
+    reached: Notify,
+    go: Notify,
+}
+
+impl Hold {
+    /// Waits until the process stands there.
+    pub(crate) async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// Lets the process go on.
+    pub(crate) fn let_go(&self) {
+        self.go.notify_one();
+    }
+}
+
 /// Watches the edges of every process of a world, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Points {
@@ -49,6 +68,8 @@ struct Seen {
     total: usize,
     crash_at: Vec<CrashAt>,
     crashes: Vec<Point>,
+    /// Before which of the next intents the process is held.
+    hold: Option<(usize, Arc<Hold>)>,
 }
 
 impl Points {
@@ -59,6 +80,18 @@ impl Points {
     /// Adds a crash.
     pub(crate) fn crash_at(&self, at: CrashAt) {
         self.seen().crash_at.push(at);
+    }
+
+    /// Holds the process before one of its next intents, from 0 on.
+    pub(crate) fn hold_before_intent(&self, nth: usize) -> Arc<Hold> {
+        let hold = Arc::new(Hold::default());
+        self.seen().hold = Some((nth, hold.clone()));
+        hold
+    }
+
+    /// Holds nothing that does not stand there yet.
+    pub(crate) fn hold_nothing(&self) {
+        self.seen().hold = None;
     }
 
     /// Waits for a crash.
@@ -112,6 +145,16 @@ impl Seen {
         true
     }
 
+    /// The hold that this edge comes to.
+    fn held(&mut self, edge: Edge) -> Option<Arc<Hold>> {
+        let (nth, hold) = self.hold.take_if(|_| edge == Edge::BeforeIntent)?;
+        if nth == 0 {
+            return Some(hold);
+        }
+        self.hold = Some((nth - 1, hold));
+        None
+    }
+
     /// A key with its drawn parts (uuids, commits, hashes) named in the order of appearance.
     fn canonical(&mut self, key: &str) -> String {
         let drawn = |word: &str| {
@@ -139,6 +182,11 @@ impl EdgeWatch for Points {
             if ends {
                 self.crashed.notify_one();
                 std::future::pending::<()>().await;
+            }
+            let held = self.seen().held(edge);
+            if let Some(hold) = held {
+                hold.reached.notify_one();
+                hold.go.notified().await;
             }
         })
     }

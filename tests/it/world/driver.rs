@@ -19,6 +19,8 @@ use super::{
     outside::Outside,
     platform::{Platform, TIMING},
     pods::Work,
+    replicas::Sleeper,
+    restores::Backups,
     scenario::{Do, Scenario, When},
     seeds::Injected,
     wire::Weather,
@@ -35,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) by_chance: usize,
     /// Whether faults are drawn among them.
     pub(crate) faults: bool,
+    /// Whether the database is set back among them.
+    pub(crate) restores: bool,
     pub(crate) crashes: Vec<CrashAt>,
     /// How far the forge's clock is behind the database's; ahead where it is negative.
     pub(crate) forge_behind: TimeDelta,
@@ -49,6 +53,7 @@ impl Setup {
             lag: Lag::default(),
             by_chance: 0,
             faults: false,
+            restores: false,
             crashes: Vec::new(),
             forge_behind: TimeDelta::zero(),
         }
@@ -73,6 +78,11 @@ pub(crate) struct World {
     pub(crate) injected: Injected,
     pub(crate) config_is_broken: bool,
     pub(crate) weather: Weather,
+    /// Former processes that will do something yet.
+    pub(crate) sleepers: Vec<Sleeper>,
+    pub(crate) backups: Backups,
+    /// What a step found that must not be.
+    pub(crate) violations: Vec<String>,
 }
 
 impl World {
@@ -99,8 +109,14 @@ impl World {
             injected: Injected::new(),
             config_is_broken: false,
             weather: Weather::default(),
+            sleepers: Vec::new(),
+            backups: Backups::default(),
+            violations: Vec::new(),
         };
         world.set_clocks_apart().await;
+        if world.setup.restores {
+            world.back_up_empty().await;
+        }
         world.start_process().await;
         world
     }
@@ -121,8 +137,14 @@ impl World {
 
     /// A new process takes over; a former one's lease runs out before.
     pub(crate) async fn start_process(&mut self) {
+        let waits = self.processes > 0;
+        self.take_over(waits).await;
+    }
+
+    /// A new process takes the lease, after it has run out or at once.
+    pub(crate) async fn take_over(&mut self, mut waits: bool) {
         loop {
-            if self.processes > 0 {
+            if waits {
                 let over = TIMING.lease + TIMING.margin + Duration::from_secs(1);
                 self.outside.advance(over).await;
             }
@@ -133,7 +155,7 @@ impl World {
             platform.sees_the_cluster(&self.outside).await;
             let began = tokio::select! {
                 () = async {
-                    platform.reconciler.keep_lease_once().await.unwrap();
+                    platform.takes_the_lease().await;
                     platform.reconciler.begin_term().await;
                 } => true,
                 () = self.points.crashed() => false,
@@ -144,6 +166,7 @@ impl World {
                 return;
             }
             self.note_crash();
+            waits = true;
         }
     }
 
@@ -257,13 +280,15 @@ impl World {
     pub(crate) async fn play(&mut self) -> Result<EndState, String> {
         for _ in 0..self.setup.by_chance {
             self.weather_passes().await;
+            self.sleepers_wake().await;
             self.step_by_chance().await;
             invariants::check(self).await?;
         }
         self.mend().await;
         self.play_on().await?;
         let end = EndState::of(self).await;
-        end.check(&self.setup.scenario)?;
+        let restored = self.backups.restored > 0;
+        end.check(&self.setup.scenario, restored)?;
         Ok(end)
     }
 
@@ -304,6 +329,7 @@ impl World {
     /// Ends what injected faults left behind.
     async fn mend(&mut self) {
         self.clear_up().await;
+        self.all_sleepers_wake().await;
         if self.config_is_broken {
             self.config_is_broken = false;
             let texts = self.files.iter();

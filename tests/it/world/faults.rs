@@ -4,7 +4,7 @@
 use codex_k8s::sandbox::{github::Lag, seed::REPOSITORIES};
 use futures::future::BoxFuture;
 
-use super::{driver::World, wire};
+use super::{driver::World, replicas, restores, wire};
 
 /// A repository in which nothing is asked for.
 const NOTES: &str = REPOSITORIES[1];
@@ -105,6 +105,36 @@ pub(crate) const FAULTS: &[Fault] = &[
         class: Class::Unobserved,
         weight: 1,
         inject: flicker,
+    },
+    Fault {
+        name: "the process freezes, and wakes after another took over",
+        class: Class::Replica,
+        weight: 3,
+        inject: replicas::freeze,
+    },
+    Fault {
+        name: "the process freezes in a pass before an intent, and goes on with it after another took over",
+        class: Class::Replica,
+        weight: 3,
+        inject: replicas::freeze_in_a_pass,
+    },
+    Fault {
+        name: "the process gives its lease back, and another takes it at once",
+        class: Class::Replica,
+        weight: 2,
+        inject: replicas::hand_over,
+    },
+    Fault {
+        name: restores::BACK_UP,
+        class: Class::Restore,
+        weight: 12,
+        inject: restores::back_up,
+    },
+    Fault {
+        name: restores::SET_BACK,
+        class: Class::Restore,
+        weight: 12,
+        inject: restores::set_back,
     },
 ];
 

@@ -39,6 +39,7 @@ pub(crate) async fn check(world: &World) -> Result<(), String> {
         .await
         .unwrap();
     let mut broken = rows;
+    broken.extend(world.violations.iter().cloned());
     broken.extend(two_agents(world).await);
     let state = world.outside.github.state_json();
     for repository in state["repositories"].as_array().unwrap() {

@@ -24,6 +24,8 @@ pub(crate) mod page;
 mod people;
 mod platform;
 mod pods;
+mod replicas;
+mod restores;
 mod scenario;
 mod scenarios;
 mod seeds;

@@ -6,7 +6,10 @@ use strum::IntoEnumIterator;
 
 use super::{
     faults::{Class, FAULTS},
-    scenarios, wire,
+    restores::RESTORABLE,
+    scenarios,
+    seeds::RESTORES,
+    wire,
 };
 
 /// The table: a line for each class, then the scenarios and what happens on the wire.
@@ -31,9 +34,16 @@ pub(crate) fn drawn() -> String {
     let names: Vec<&str> = all.iter().map(|scenario| scenario.name).collect();
     let _ = writeln!(
         text,
-        "\nThe {} scenarios: {}.\n",
+        "\nThe {} scenarios: {}.",
         names.len(),
         names.join("; ")
+    );
+    let _ = writeln!(
+        text,
+        "\nThe database is set back in every {RESTORES}th seed, which plays one of: {}. \
+         Such a world ends as is promised of a restore: what is at the forge as undisturbed, \
+         the runs with their outcomes too, and no agent ended by others.\n",
+        RESTORABLE.join("; ")
     );
     text
 }

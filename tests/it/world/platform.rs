@@ -8,7 +8,7 @@ use std::{
 };
 
 use codex_k8s::{
-    apply::{Applier, ApplySettings},
+    apply::{Applier, ApplySettings, WriterProof},
     cluster::{
         Cluster, ClusterCache, ObjectKind,
         kube::{Connection, KubeCluster, KubeOptions},
@@ -34,6 +34,8 @@ use super::outside::{INSTALLATION, Outside, PLATFORM_NAMESPACE, name};
 
 /// How long watches may take to show what is there.
 const WATCH_PATIENCE: Duration = Duration::from_secs(30);
+/// Looks at a free lease at most: some of them are lost on a bad wire.
+const MOST_LOOKS: usize = 50;
 /// Production's times: only the clock is a test's.
 pub(crate) const TIMING: Timing = Timing::of(Profile::Production);
 
@@ -42,6 +44,7 @@ pub(crate) struct Platform {
     pub(crate) reconciler: Reconciler,
     pub(crate) lease: LeaseState,
     cluster: Arc<dyn Cluster>,
+    pub(crate) store: Store,
 }
 
 impl Platform {
@@ -56,7 +59,25 @@ impl Platform {
             reconciler,
             lease,
             cluster,
+            store,
         }
+    }
+
+    /// Asks for the lease, again while the copy of it in the cluster cannot be read.
+    pub(crate) async fn takes_the_lease(&self) {
+        for _ in 0..MOST_LOOKS {
+            self.reconciler.keep_lease_once().await.unwrap();
+            if self.lease.grant().is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Ends the process, and its connections to the database before anything else goes on.
+    pub(crate) async fn end(self) {
+        let store = self.store.clone();
+        drop(self);
+        store.close().await;
     }
 
     /// Waits until the watches have shown all that is in the cluster.

@@ -22,6 +22,10 @@ use tokio::sync::{oneshot, watch};
 
 use super::outside::Outside;
 
+/// Exit codes of an agent that is not to go on.
+const TOLD_TO_STOP: i32 = 3;
+const REFUSED: i32 = 6;
+
 /// What an agent does with its attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
@@ -53,6 +57,8 @@ struct Pod {
 #[derive(Default)]
 pub(crate) struct Pods {
     all: Mutex<BTreeMap<String, Pod>>,
+    /// Agents that were ended by others: where, and how.
+    ended: Mutex<Vec<String>>,
     http: Client,
 }
 
@@ -65,6 +71,7 @@ impl PodRunner for Pods {
         mut stop: watch::Receiver<Stop>,
     ) -> PodEnd {
         let uid = launch.uid.clone();
+        let name = format!("{}/{}", launch.namespace, launch.name);
         let (end, ended) = oneshot::channel();
         let pod = Pod {
             launch,
@@ -74,7 +81,10 @@ impl PodRunner for Pods {
         self.pods().insert(uid.clone(), pod);
         let code = tokio::select! {
             code = ended => code.unwrap_or(137),
-            how = stop_requested(&mut stop) => if how == Stop::Now { 137 } else { 143 },
+            how = stop_requested(&mut stop) => {
+                self.ended.lock().unwrap().push(format!("{name} was stopped"));
+                if how == Stop::Now { 137 } else { 143 }
+            }
         };
         self.pods().remove(&uid);
         PodEnd::exited(code)
@@ -152,7 +162,26 @@ impl Pods {
             Moved::Exit(code, said) => {
                 // Whoever was stopped meanwhile has ended already.
                 let _ = pod.end.take()?.send(code);
+                if matches!(code, TOLD_TO_STOP | REFUSED) {
+                    let launch = &pod.launch;
+                    let ended = format!("{}/{} {said}", launch.namespace, launch.name);
+                    self.ended.lock().unwrap().push(ended);
+                }
                 Some(format!("{said}, exit {code}"))
+            }
+        }
+    }
+
+    /// Agents that did not end by themselves: where, and how.
+    pub(crate) fn ended_by_others(&self) -> Vec<String> {
+        self.ended.lock().unwrap().clone()
+    }
+
+    /// Whoever waits for an answer loses the connection, and asks again.
+    pub(crate) fn lose_connections(&self) {
+        for pod in self.pods().values_mut() {
+            if let Stand::Pushing(facts, ..) = &pod.stand {
+                pod.stand = Stand::Started(facts.clone());
             }
         }
     }
@@ -227,7 +256,7 @@ impl Caller {
         }
         match serde_json::from_value(body).unwrap() {
             Order::Continue => Ok(()),
-            Order::Stop { .. } => Err(Moved::Exit(3, "told to stop".to_owned())),
+            Order::Stop { .. } => Err(Moved::Exit(TOLD_TO_STOP, "told to stop".to_owned())),
         }
     }
 
@@ -339,7 +368,7 @@ fn refused(status: StatusCode, what: &str) -> Option<Moved> {
     match status {
         status if status.is_success() => None,
         StatusCode::UNAUTHORIZED | StatusCode::CONFLICT | StatusCode::GONE => {
-            Some(Moved::Exit(6, format!("{what} refused: {status}")))
+            Some(Moved::Exit(REFUSED, format!("{what} refused: {status}")))
         }
         // The API is away or the forge behind it: another try is the next move.
         status if status.is_server_error() => Some(Moved::Nothing),

@@ -18,6 +18,7 @@ use super::{
     driver::{Setup, note},
     edges::{Undisturbed, alone, play, undisturbed},
     faults::{Class, FAULTS},
+    restores,
     scenario::Scenario,
     scenarios, wire,
 };
@@ -55,6 +56,9 @@ impl References {
 /// Every class of faults is drawn in so many seeds.
 const LONG_RUN: u64 = 1_000;
 
+/// In every so-manieth seed the database is set back.
+pub(crate) const RESTORES: u64 = 8;
+
 /// In every third world the forge's clock and the database's differ by up to a quarter of an hour.
 fn clocks_apart(chance: &mut Chance) -> TimeDelta {
     let seconds = i64::try_from(chance.below(1_800)).expect("it is small") - 900;
@@ -65,7 +69,13 @@ fn clocks_apart(chance: &mut Chance) -> TimeDelta {
 /// Plays one seed. What was injected is counted whatever comes of it.
 async fn one(seed: u64, references: &References, tally: &Mutex<Tally>) -> Result<(), String> {
     let mut chance = Chance::new(seed);
-    let index = chance.below(references.all.len());
+    let restores = seed.is_multiple_of(RESTORES);
+    let index = if restores {
+        let can = restores::scenarios();
+        can[chance.below(can.len())]
+    } else {
+        chance.below(references.all.len())
+    };
     let (scenario, reference) = references.of(index).await?;
     let crashes = (0..chance.below(3)).map(|_| {
         // Disturbed ways are longer than the undisturbed one.
@@ -77,6 +87,7 @@ async fn one(seed: u64, references: &References, tally: &Mutex<Tally>) -> Result
         lag: Lag::up_to_ms(2_000),
         by_chance: 40 + chance.below(160),
         faults: true,
+        restores,
         forge_behind: clocks_apart(&mut chance),
         crashes,
         ..Setup::undisturbed(scenario.clone())
@@ -94,6 +105,9 @@ async fn one(seed: u64, references: &References, tally: &Mutex<Tally>) -> Result
         }
     }
     let same = match end {
+        Ok(end) if world.backups.restored > 0 => world
+            .spared_by_restores()
+            .and_then(|()| end.restored_as(&reference.end)),
         Ok(end) => end.same_as(&reference.end),
         Err(failure) => Err(failure),
     };
@@ -173,6 +187,14 @@ fn again(seed: u64) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_few_seeds_end_as_undisturbed() {
     let tally = many(1..=4, 2).await;
+    let failures: Vec<String> = tally.failed.keys().map(|seed| again(*seed)).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Seeds whose databases are set back, always the same few.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_few_restored_worlds_end_as_promised() {
+    let tally = many([16, 80].into_iter(), 2).await;
     let failures: Vec<String> = tally.failed.keys().map(|seed| again(*seed)).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

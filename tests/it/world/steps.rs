@@ -5,7 +5,14 @@ use std::time::Duration;
 
 use codex_k8s::apply::WriterProof;
 
-use super::{driver::World, end::UNDONE, faults::FAULTS, invariants, platform::TIMING, pods::said};
+use super::{
+    driver::World,
+    end::UNDONE,
+    faults::{Class, FAULTS},
+    invariants,
+    platform::TIMING,
+    pods::said,
+};
 
 /// Clocks move in pieces that the lease outlasts, as a process at work would see them.
 const PIECE: Duration = Duration::from_secs(15);
@@ -71,7 +78,11 @@ impl World {
     }
 
     async fn fault(&mut self) {
-        let choices: Vec<_> = FAULTS.iter().map(|one| (one.weight, one)).collect();
+        let restores = self.setup.restores;
+        let drawn = FAULTS
+            .iter()
+            .filter(|one| restores || one.class != Class::Restore);
+        let choices: Vec<_> = drawn.map(|one| (one.weight, one)).collect();
         let fault = self.chance.one_of(&choices);
         self.note(format!("FAULT: {}", fault.name));
         *self.injected.entry(fault.class).or_default() += 1;

@@ -303,7 +303,7 @@ impl World {
         }
     }
 
-    fn wire_is_well(&mut self) {
+    pub(crate) fn wire_is_well(&mut self) {
         self.weather.wire = 0;
         self.outside.github.clear_faults();
         self.outside.kubernetes.clear_faults();
