@@ -113,4 +113,26 @@ mod tests {
             assert_eq!(status_class(&status), class, "{code} {message}");
         }
     }
+
+    #[test]
+    fn another_uid_than_the_one_that_was_named_is_a_conflict() {
+        // As Kubernetes 1.34 answers an apply or a patch.
+        let refused = |field: &str| {
+            let answer = serde_json::json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": format!("ServiceAccount \"a\" is invalid: {field}: Invalid value: \
+                    \"0\": field is immutable"),
+                "reason": "Invalid",
+                "details": {"name": "a", "kind": "ServiceAccount", "causes": [{
+                    "reason": "FieldValueInvalid",
+                    "message": "Invalid value: \"0\": field is immutable",
+                    "field": field,
+                }]},
+                "code": 422,
+            });
+            status_class(&serde_json::from_value(answer).unwrap())
+        };
+        assert_eq!(refused("metadata.uid"), ErrorClass::Conflict);
+        assert_eq!(refused("spec.template"), ErrorClass::Invalid);
+    }
 }

@@ -12,8 +12,16 @@ pub(super) struct ApiStatus {
     pub(super) code: u16,
     pub(super) reason: String,
     pub(super) message: String,
-    /// The reason of the first cause, where there is one.
-    pub(super) cause: Option<&'static str>,
+    /// The first cause, where there is one.
+    pub(super) cause: Option<Cause>,
+}
+
+/// One of the things that a failure comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cause {
+    pub(super) reason: &'static str,
+    /// The field that is wrong, where it is one.
+    pub(super) field: Option<&'static str>,
 }
 
 impl ApiStatus {
@@ -63,6 +71,18 @@ impl ApiStatus {
         )
     }
 
+    /// An attempt to change a field that never changes.
+    pub(super) fn immutable(resource: &Resource, name: &str, field: &'static str) -> Self {
+        let why = format!("{field}: Invalid value: field is immutable");
+        Self {
+            cause: Some(Cause {
+                reason: "FieldValueInvalid",
+                field: Some(field),
+            }),
+            ..Self::invalid(resource, name, &why)
+        }
+    }
+
     pub(super) fn bad_request(why: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", why)
     }
@@ -78,7 +98,10 @@ impl ApiStatus {
             full_name(resource),
         );
         Self {
-            cause: Some("NamespaceTerminating"),
+            cause: Some(Cause {
+                reason: "NamespaceTerminating",
+                field: None,
+            }),
             ..Self::new(403, "Forbidden", message)
         }
     }
@@ -88,7 +111,10 @@ impl ApiStatus {
         let causes: Vec<Value> = self
             .cause
             .iter()
-            .map(|reason| json!({"reason": reason}))
+            .map(|cause| match cause.field {
+                Some(field) => json!({"reason": cause.reason, "field": field}),
+                None => json!({"reason": cause.reason}),
+            })
             .collect();
         json!({
             "kind": "Status",

@@ -413,7 +413,8 @@ fn check(
 ) -> Result<(), ApiStatus> {
     let conflict = |why: &str| Err(ApiStatus::conflict(key.resource, &key.name, why));
     if uid.is_some_and(|uid| uid != text(object, "/metadata/uid")) {
-        return conflict("uid mismatch: the provided object specified another uid");
+        let uid = "metadata.uid";
+        return Err(ApiStatus::immutable(key.resource, &key.name, uid));
     }
     if version.is_some_and(|version| version != text(object, "/metadata/resourceVersion")) {
         return conflict(
