@@ -1,5 +1,5 @@
 # Starts etcd, API server, controller manager and scheduler. Sourced; needs
-# `BIN`, `PODS` and the cluster's numbers.
+# `BIN`, `PODS`, `CONTROLLERS` and the cluster's numbers.
 # shellcheck shell=sh
 
 start_etcd() {
@@ -50,4 +50,21 @@ start_managers() {
         --service-account-private-key-file "$pki/service-accounts.key"
     ensure kube-scheduler "$BIN/kube-scheduler" --kubeconfig "$pki/scheduler.kubeconfig" \
         --leader-elect=false --bind-address 127.0.0.1 --secure-port "$port_scheduler"
+}
+
+# Starts what follows the API server and is there: controllers, scheduler, the node.
+start_cluster_clients() {
+    if [ "$CONTROLLERS" = yes ]; then
+        start_managers
+        wait_for "the controllers are at work" kube-controller-manager controllers_work
+    fi
+    [ "$PODS" = no ] || start_kubelet
+}
+
+# controllers_work: a new namespace gets its ServiceAccount, and goes when it is deleted.
+controllers_work() {
+    kube get serviceaccount default -o name || return 1
+    kube get namespace codex-k8s-probe -o name || kube create namespace codex-k8s-probe
+    kube get serviceaccount default --namespace codex-k8s-probe -o name || return 1
+    kube delete namespace codex-k8s-probe --timeout 2s
 }

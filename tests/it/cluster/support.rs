@@ -61,6 +61,9 @@ async fn install(cluster: &RealCluster) {
         .collect();
     apply(cluster, &items);
     apply(cluster, &almighty());
+    if !cluster.controllers {
+        apply(cluster, &default_accounts());
+    }
     // Policies hold once the API server has noticed them.
     let caller = Caller::new(cluster, ALMIGHTY).await;
     let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
@@ -75,6 +78,14 @@ fn apply(cluster: &RealCluster, items: &[Value]) {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
     let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
     kubectl(cluster, &arguments, Some(&list)).expect("it is taken");
+}
+
+/// What a controller makes in every namespace, in those that tests look at.
+fn default_accounts() -> [Value; 3] {
+    ["default", "kube-system", "codex-k8s"].map(|namespace| {
+        json!({"apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": "default", "namespace": namespace}})
+    })
 }
 
 fn almighty() -> [Value; 3] {

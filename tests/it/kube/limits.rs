@@ -40,7 +40,9 @@ fn refusal(error: kube::Error) -> (u16, String) {
 
 #[tokio::test]
 async fn the_quota_of_a_run_refuses_one_pod_too_many() {
-    let Some(server) = Server::real() else { return };
+    let Some(server) = Server::real_with_controllers() else {
+        return;
+    };
     let cluster = server.cluster().await;
     let environment = RunEnvironment {
         quota: Quota {
@@ -84,7 +86,9 @@ async fn the_quota_of_a_run_refuses_one_pod_too_many() {
 
 #[tokio::test]
 async fn an_apply_beyond_a_quota_is_told_apart_from_a_missing_right() {
-    let Some(server) = Server::real() else { return };
+    let Some(server) = Server::real_with_controllers() else {
+        return;
+    };
     let cluster = server.cluster().await;
     let environment = environment(server.identity());
     let spec = attempt(&environment, &["sleep", "3600"]);
@@ -113,7 +117,9 @@ async fn an_apply_beyond_a_quota_is_told_apart_from_a_missing_right() {
 
 #[tokio::test]
 async fn the_limit_range_of_a_run_limits_who_asked_for_no_limit() {
-    let Some(server) = Server::real() else { return };
+    let Some(server) = Server::real_with_controllers() else {
+        return;
+    };
     let cluster = server.cluster().await;
     let environment = environment(server.identity());
     apply_all(&cluster, &environment_objects(&environment)).await;

@@ -5,6 +5,7 @@ mod cases;
 mod faults;
 mod fields;
 mod limits;
+mod pages;
 mod pod_cases;
 mod pods;
 mod restart;

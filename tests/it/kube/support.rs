@@ -13,15 +13,15 @@ use codex_k8s::cluster::manifests::{
 };
 use codex_k8s::cluster::snapshot::ClusterSnapshot;
 use codex_k8s::cluster::{
-    Cluster, ClusterCache, DeleteTarget, Deleted, LogRequest, NotSent, ObjectRef, OpenGate,
-    Propagation, WriteGate,
+    Cluster, ClusterCache, DeleteTarget, Deleted, LogRequest, NotSent, ObjectKind, ObjectRef,
+    OpenGate, Propagation, WriteGate,
 };
 use codex_k8s::sandbox::kubernetes::{
     KubernetesModel, PodEnd, PodLaunch, PodLog, PodRunner, Stop, stop_requested,
 };
 use kube::config::KubeConfigOptions;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -42,6 +42,11 @@ impl Server {
     /// The real server that is up beside the tests, if one is.
     pub(super) fn real() -> Option<Self> {
         RealCluster::for_test().map(|cluster| Self::of(&cluster))
+    }
+
+    /// The real server that is up beside the tests, if its controllers run.
+    pub(super) fn real_with_controllers() -> Option<Self> {
+        RealCluster::with_controllers().map(|cluster| Self::of(&cluster))
     }
 
     /// A real server.
@@ -98,6 +103,19 @@ impl Server {
         options.watch_timeout = Duration::from_secs(5);
         change(&mut options);
         KubeCluster::connect(&self.connection, options, gate)
+            .await
+            .unwrap()
+    }
+
+    /// An adapter that reaches the server through another, in pages of one object.
+    pub(super) async fn through(&self, url: String) -> KubeCluster {
+        let mut options = KubeOptions::new(&self.installation, &self.platform_namespace);
+        options.page_size = 1;
+        // What happens in between may take long: no silence ends a request before.
+        options.request_timeout = Duration::from_mins(2);
+        options.watch_timeout = Duration::from_mins(2);
+        let token = SecretString::from("unused");
+        KubeCluster::connect(&Connection::Url { url, token }, options, Arc::new(OpenGate))
             .await
             .unwrap()
     }
@@ -244,9 +262,29 @@ pub(super) async fn clean_up(cluster: &KubeCluster, environment: &RunEnvironment
     delete(cluster, ObjectRef::namespace(&environment.namespace)).await;
     until("the namespace is gone", || async {
         let left = cluster.list_owned().await.unwrap();
+        if RealCluster::find().is_some_and(|real| !real.controllers) {
+            end_namespace(cluster, &left, &environment.namespace).await;
+        }
         (left == ClusterSnapshot::default()).then_some(())
     })
     .await;
+}
+
+/// What the namespace controller does, where none runs: all in it goes, then it goes.
+async fn end_namespace(cluster: &KubeCluster, left: &ClusterSnapshot, namespace: &str) {
+    let objects = left.objects.iter().map(|row| (row.kind, &row.name));
+    let jobs = left.jobs.iter().map(|row| (ObjectKind::Job, &row.name));
+    for (kind, name) in objects.chain(jobs) {
+        delete(cluster, ObjectRef::namespaced(kind, namespace, name)).await;
+    }
+    let real = RealCluster::find().expect("there is one");
+    let finalized = json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": namespace}, "spec": {"finalizers": []}});
+    let place = format!("/api/v1/namespaces/{namespace}/finalize");
+    let request = http::Request::put(place).body(finalized.to_string().into_bytes());
+    let client = somebody(&real.connection()).await;
+    // A namespace of the model's is not there.
+    let _ = client.request::<Value>(request.unwrap()).await;
 }
 
 /// Deletes an object under the uid it has now.

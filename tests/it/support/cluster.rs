@@ -26,6 +26,11 @@ pub(crate) struct RealCluster {
     pub(crate) kubectl: Option<PathBuf>,
     /// The API server's audit log, if the cluster is our own: a JSON object a line.
     pub(crate) audit_log: Option<PathBuf>,
+    /// Where its etcd answers, if the cluster is our own.
+    pub(crate) etcd: Option<String>,
+    /// Whether its controllers run: without them a Job makes no pod, a quota counts
+    /// nothing and a namespace that is deleted stays.
+    pub(crate) controllers: bool,
     /// Whether pods really run.
     pub(crate) pods: bool,
     /// The address at which pods reach what listens on this host.
@@ -56,6 +61,14 @@ impl RealCluster {
                 .as_ref()
                 .map_or(Err("no cluster of our own"), |_| Ok(())),
         );
+        found
+    }
+
+    /// The cluster, if its controllers run, for the test that asks.
+    pub(crate) fn with_controllers() -> Option<Self> {
+        let found = Self::find().filter(|cluster| cluster.controllers);
+        let missing = "no controllers beside a real API server";
+        note(found.as_ref().map_or(Err(missing), |_| Ok(())));
         found
     }
 
@@ -103,6 +116,8 @@ impl RealCluster {
             kubeconfig: path("KUBECONFIG")?,
             kubectl: path("KUBECTL"),
             audit_log: path("AUDIT_LOG"),
+            etcd: said.get("ETCD").map(ToString::to_string),
+            controllers: said.get("CONTROLLERS") != Some(&"no"),
             pods: said.get("PODS") == Some(&"yes"),
             host_address: said.get("HOST_ADDRESS").unwrap_or(&"127.0.0.1").to_string(),
             own: said.get("GIVEN") == Some(&"no"),
