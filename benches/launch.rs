@@ -104,10 +104,12 @@ async fn main() {
     }
     let ratio = ours.per_second() / theirs.per_second();
     println!(
-        "starting {RUNS} runs, objects a second: applier {:.0}, bare server-side apply {:.0}; \
-         ratio {ratio:.2}, target {TARGET}: {}",
+        "starting {RUNS} runs twice, objects a second: applier {:.0}, bare server-side apply {:.0}",
         ours.per_second(),
         theirs.per_second(),
+    );
+    println!(
+        "launch: target >= {TARGET} of bare apply, figure {ratio:.2}, {}",
         if ratio >= TARGET { "ok" } else { "MISS" }
     );
     clean(&client, &installation).await;
