@@ -188,7 +188,10 @@ fn stale_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ens
     };
     let stale = clear
         .iter()
-        .filter(|label| issue.labels.contains(label) && !wanted.contains(label));
+        .filter(|label| !wanted.contains(label))
+        .filter(|label| {
+            issue.labels.contains(label) || index.is_open(&unlabel_key(run, subject, label))
+        });
     let found = stale.map(|label| remove(plan, run, subject, label));
     first_open(found.collect())
 }
@@ -233,17 +236,17 @@ fn is_gone(index: &Index<'_>, subject: Subject) -> bool {
         .is_some_and(|issue| issue.state == SubjectState::Gone)
 }
 
+fn unlabel_key(run: &Run, subject: Subject, label: &LabelName) -> String {
+    let label = label.folded();
+    format!("run/{}/unlabel/{}/{label}", run.id, subject.number)
+}
+
 fn remove(plan: &mut PlanBuilder<'_>, run: &Run, subject: Subject, label: &LabelName) -> Ensure {
     let Some(repository) = plan.repository_of(run) else {
         return Ensure::NotNeeded;
     };
     plan.ensure_ever(
-        format!(
-            "run/{}/unlabel/{}/{}",
-            run.id,
-            subject.number,
-            label.folded()
-        ),
+        unlabel_key(run, subject, label),
         Some(run.id),
         ActionKind::RemoveLabel {
             subject,
@@ -303,10 +306,15 @@ fn finish_trigger(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigg
             .as_ref()
             .is_some_and(|label| issue.labels.contains(label))
     });
-    if still_there && unlabel_trigger(plan, trigger) != Ensure::NotNeeded {
+    let wanted = still_there || index.is_open(&trigger_unlabel_key(trigger));
+    if wanted && unlabel_trigger(plan, trigger) != Ensure::NotNeeded {
         return;
     }
     settle(plan, trigger);
+}
+
+fn trigger_unlabel_key(trigger: &Trigger) -> String {
+    format!("trigger/{}/unlabel", trigger.identity)
 }
 
 fn unlabel_trigger(plan: &mut PlanBuilder<'_>, trigger: &Trigger) -> Ensure {
@@ -317,7 +325,7 @@ fn unlabel_trigger(plan: &mut PlanBuilder<'_>, trigger: &Trigger) -> Ensure {
         return Ensure::NotNeeded;
     };
     plan.ensure_ever(
-        format!("trigger/{}/unlabel", trigger.identity),
+        trigger_unlabel_key(trigger),
         None,
         ActionKind::RemoveLabel {
             subject: trigger.subject(),

@@ -246,6 +246,13 @@ impl<'a> Index<'a> {
         self.effects.get(&EffectKey(key.to_owned())).copied()
     }
 
+    /// Whether an effect was tried and nothing says that it is done. What shows it as done by now
+    /// was ours or somebody else's: performing it once more finds out, and closes its row.
+    pub(super) fn is_open(&self, key: &str) -> bool {
+        self.effect(key)
+            .is_some_and(|effect| effect.done_at.is_none())
+    }
+
     /// Whether an effect was done so lately that the forge may still hide it from reads.
     pub(super) fn just_done(&self, key: &str) -> bool {
         let visible = Duration::seconds(self.settings().visibility_seconds);

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{
     action::{ActionKind, RunChange},
     authority::{self, Verdict},
-    builder::PlanBuilder,
+    builder::{Ensure, PlanBuilder},
     disposition::{LABEL_MISSING, conflict_on, label_missing, refusal_text},
     event,
     freeze::{Launch, freeze},
@@ -162,37 +162,46 @@ fn launch_or_queue(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, roo
         }
     };
     match room.take(&launch.frozen.agent) {
-        Ok(slot) => launch_run(plan, run, launch, slot),
+        Ok(slot) => {
+            let found = launch_run(plan, run, launch, slot, false);
+            plan.report_effect(run, found, &format!("launches in slot {slot}"));
+        }
         Err(reason) => plan.report_run(run, ReportState::Queued, reason),
     }
 }
 
-fn launch_run(plan: &mut PlanBuilder<'_>, run: &Run, launch: Launch, slot: SlotNo) {
-    let found = plan.ensure(
+/// Plans a run's launch: from the queue, or again beside a workload that is there already.
+pub(super) fn launch_run(
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    launch: Launch,
+    slot: SlotNo,
+    recovered: bool,
+) -> Ensure {
+    let mut details = json!({
+        "slot": slot,
+        "branch": launch.branch,
+        "agent": launch.frozen.agent,
+        "config": launch.frozen.config_sha,
+        "prompt": launch.frozen.prompt_hash,
+        "model": launch.frozen.model,
+    });
+    if recovered {
+        details["recovered"] = json!(true);
+    }
+    plan.ensure(
         format!("run/{}/launch", run.id),
         Some(run.id),
         ActionKind::LaunchRun {
             version: run.version,
-            recovered: false,
+            recovered,
             slot,
-            event: event::of_run(
-                run,
-                EventKind::RunLaunched,
-                json!({
-                    "slot": slot,
-                    "branch": launch.branch,
-                    "agent": launch.frozen.agent,
-                    "config": launch.frozen.config_sha,
-                    "prompt": launch.frozen.prompt_hash,
-                    "model": launch.frozen.model,
-                }),
-            ),
+            event: event::of_run(run, EventKind::RunLaunched, details),
             frozen: Box::new(launch.frozen),
             branch: launch.branch,
             head: launch.head,
         },
-    );
-    plan.report_effect(run, found, &format!("launches in slot {slot}"));
+    )
 }
 
 /// What room a project has left.

@@ -17,14 +17,14 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
-
 use super::{
-    action::{ActionKind, RunChange},
+    action::RunChange,
     builder::PlanBuilder,
-    disposition, event,
+    disposition,
+    freeze::Launch,
     index::Index,
     moves::{end_pending, move_run, stop_run, update_run},
+    queue::launch_run,
     sighting::{report, withdrawn_by},
 };
 use crate::{
@@ -197,31 +197,12 @@ fn relaunch(
         return;
     };
     taken.insert(slot);
-    let found = plan.ensure(
-        format!("run/{}/launch", run.id),
-        Some(run.id),
-        ActionKind::LaunchRun {
-            version: run.version,
-            recovered: true,
-            slot,
-            event: event::of_run(
-                run,
-                EventKind::RunLaunched,
-                json!({
-                    "slot": slot,
-                    "branch": launch.branch,
-                    "agent": launch.frozen.agent,
-                    "config": launch.frozen.config_sha,
-                    "prompt": launch.frozen.prompt_hash,
-                    "model": launch.frozen.model,
-                    "recovered": true,
-                }),
-            ),
-            frozen: Box::new(launch.frozen),
-            branch: launch.branch,
-            head: branch.head.clone(),
-        },
-    );
+    let launch = Launch {
+        frozen: launch.frozen,
+        branch: launch.branch,
+        head: branch.head.clone(),
+    };
+    let found = launch_run(plan, run, launch, slot, true);
     plan.report_effect(
         run,
         found,

@@ -38,8 +38,7 @@ fn step_repository(index: &Index<'_>, plan: &mut PlanBuilder<'_>, desired: &Desi
         plan.report_other(candidate, None, ReportState::Waiting, "it is not bound yet");
         return;
     };
-    if mirror.unknown.is_none() && mirror.complete && mirror.owner_variable == OwnerVariable::Absent
-    {
+    if mirror.unknown.is_none() && mirror.complete && lacks_owner(index, mirror) {
         set_owner(index, plan, mirror);
     }
     match index.repository(mirror.id()) {
@@ -62,6 +61,18 @@ fn step_repository(index: &Index<'_>, plan: &mut PlanBuilder<'_>, desired: &Desi
     }
 }
 
+fn lacks_owner(index: &Index<'_>, mirror: &RepositoryMirror) -> bool {
+    match &mirror.owner_variable {
+        OwnerVariable::Absent => true,
+        OwnerVariable::Ours => index.is_open(&owner_key(mirror.id())),
+        _ => false,
+    }
+}
+
+fn owner_key(repository: RepositoryId) -> String {
+    format!("repository/{repository}/owner")
+}
+
 fn set_owner(index: &Index<'_>, plan: &mut PlanBuilder<'_>, mirror: &RepositoryMirror) {
     let installation = index.input.installation.as_str();
     let mark = OwnerMark {
@@ -70,7 +81,7 @@ fn set_owner(index: &Index<'_>, plan: &mut PlanBuilder<'_>, mirror: &RepositoryM
         binding_review: mirror.binding_review,
     };
     plan.ensure(
-        format!("repository/{}/owner", mirror.id()),
+        owner_key(mirror.id()),
         None,
         ActionKind::SetOwnerVariable {
             repository_id: mirror.id(),
@@ -97,8 +108,8 @@ fn ensure_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, mirror: &Reposit
     };
     for label in catalogue(&desired.labels) {
         let key = format!("repository/{}/label/{}", mirror.id(), label.name.folded());
-        let made = index.just_done(&key);
-        if existing.contains(&label.name) || made || in_play(index, mirror.id(), &label.name) {
+        let there = existing.contains(&label.name) && !index.is_open(&key);
+        if there || index.just_done(&key) || in_play(index, mirror.id(), &label.name) {
             continue;
         }
         let found = plan.ensure(

@@ -1,8 +1,8 @@
 //! The planner against a simulated world: rows, a cluster snapshot and a forge in memory.
 //!
 //! `world` holds it and plays the people, the pods and the pollers; `simulate`
-//! applies plans to it as the apply room would; `properties` holds laws over
-//! random worlds; `scripts` plays `tests/scripts/*.txt` and compares.
+//! applies plans to it as the apply room would; `steps` are what happens to random
+//! worlds and `properties` the laws over them; `scripts` plays `tests/scripts/*.txt` and compares.
 
 mod check;
 mod mutation;
@@ -13,4 +13,5 @@ mod restore;
 mod scripts;
 mod show;
 mod simulate;
+mod steps;
 mod world;

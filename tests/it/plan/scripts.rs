@@ -192,8 +192,12 @@ impl Player {
             ["fail", action] => {
                 world.failing.insert(action_name(action));
             }
+            ["lose", "answers", action] => {
+                world.losing.insert(action_name(action));
+            }
             ["mend", action] => {
                 world.failing.remove(&action_name(action));
+                world.losing.remove(&action_name(action));
             }
             ["pod" | "result", ..] | ["push", _] => self.pod(words),
             ["pass"] => {

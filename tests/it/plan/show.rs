@@ -52,6 +52,11 @@ impl World {
         let mut out = String::new();
         match what {
             "runs" => self.show_runs(&mut out),
+            "undone" => {
+                for effect in self.rows.effects.iter().filter(|row| row.done_at.is_none()) {
+                    let _ = writeln!(out, "  {}", effect.key);
+                }
+            }
             "triggers" => {
                 for row in &self.rows.triggers {
                     let disposition = serde_json::to_string(&row.disposition).expect("plain data");

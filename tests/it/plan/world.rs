@@ -87,6 +87,8 @@ pub(super) struct World {
     pub(super) evented: BTreeSet<(String, String)>,
     /// Actions of these kinds fail when performed.
     pub(super) failing: BTreeSet<ActionName>,
+    /// Actions of these kinds are performed and the answers to them lost.
+    pub(super) losing: BTreeSet<ActionName>,
     /// Pods stay a while when they are deleted.
     pub(super) lingering: bool,
     /// Namespaces stay in Terminating.
@@ -128,6 +130,7 @@ impl World {
             recorded: Vec::new(),
             evented: BTreeSet::new(),
             failing: BTreeSet::new(),
+            losing: BTreeSet::new(),
             lingering: false,
             stuck: false,
             conflicts: Vec::new(),
