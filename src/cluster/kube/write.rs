@@ -17,10 +17,10 @@ impl KubeCluster {
     ///
     /// *Guarantees*: an object that exists without our label is left alone; one
     /// that is replaced between the ownership read and the apply is a conflict,
-    /// because the apply carries the uid that was read.
+    /// because the apply carries the uid that was read. Of a Secret see [`Self::present`].
     pub(super) async fn apply_object(&self, object: &Value) -> Result<AppliedObject, ClusterError> {
         let reference = reference_of(object)?;
-        let present = self.read_metadata("apply", &reference).await?;
+        let present = self.present(&reference).await?;
         self.send_apply(&reference, object, present.as_ref()).await
     }
 
@@ -39,7 +39,7 @@ impl KubeCluster {
             let present = if made.contains(&reference.namespace) {
                 None
             } else {
-                self.read_metadata("apply", &reference).await?
+                self.present(&reference).await?
             };
             applied.push(
                 self.send_apply(&reference, object, present.as_ref())
@@ -50,6 +50,21 @@ impl KubeCluster {
             }
         }
         Ok(applied)
+    }
+
+    /// What stands in an object's place.
+    ///
+    /// A Secret is never read: whose it is, its namespace says. One that somebody else put
+    /// there is left alone for being applied without force.
+    async fn present(&self, reference: &ObjectRef) -> Result<Option<KubeMeta>, ClusterError> {
+        if reference.kind != ObjectKind::Secret {
+            return self.read_metadata("apply", reference).await;
+        }
+        let namespace = ObjectRef::namespace(&reference.namespace);
+        match self.read_metadata("apply", &namespace).await? {
+            Some(meta) if !self.is_ours(&meta) => Err(self.not_ours("apply", &namespace)),
+            _ => Ok(None),
+        }
     }
 
     /// Sends the apply of an object that was looked for, or that cannot be there yet.

@@ -368,6 +368,13 @@ async fn writes_are_server_side_applies_under_our_field_manager() {
 #[tokio::test]
 async fn a_secrets_content_never_comes_back() {
     let server = model().await;
+    // The platform may neither read nor list nor watch Secrets.
+    for verb in [Verb::Get, Verb::List, Verb::Watch] {
+        let refused = refusal(403, "Forbidden");
+        server
+            .knobs()
+            .fault(FaultRule::always(verb, "secrets", refused));
+    }
     let cluster = server.cluster().await;
     cluster.watch();
     let environment = environment(server.identity());

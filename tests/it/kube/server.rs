@@ -50,7 +50,8 @@ against_both! {
         what_replaces_an_object_before_its_deletion_arrives_is_left_alone;
     sets:
         a_set_makes_its_namespace_and_all_in_it_and_again_writes_nothing,
-        a_set_leaves_alone_what_stood_in_its_namespace_before;
+        a_set_leaves_alone_what_stood_in_its_namespace_before,
+        a_secret_is_applied_unread_and_somebody_elses_left_alone;
 }
 
 against_both! {
