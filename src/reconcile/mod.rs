@@ -38,11 +38,10 @@ use self::{
     pass::{IDLE, Passes},
 };
 use crate::{
-    apply::WriterProof,
     cluster::Cluster,
     desired::source::LocalWatch,
     domain::snapshot::StoreSnapshot,
-    observed::forge::{ForgeObserver, PollRequest, StoreMirror},
+    observed::forge::{ForgeObserver, PollRequest},
     store::{Notice, Store},
     telemetry::metrics::{Metrics, Source},
 };
@@ -78,6 +77,9 @@ pub struct ReconcilerParts {
     pub metrics: Metrics,
     /// Nudges for a pass.
     pub wake: Arc<Notify>,
+    /// Whether nudges are listened to. Without, each source is looked at by its period alone: for
+    /// drivers that show that nothing but latency hangs on them.
+    pub nudged: bool,
     /// The config repo's folder where it is local: watched to be early.
     pub watch_local: Option<std::path::PathBuf>,
 }
@@ -149,7 +151,10 @@ impl Reconciler {
     /// action that takes longer is left where it is, and the lease with it: it runs out by itself
     /// and makes its taker wait until our last request has surely ended.
     pub async fn run(&self, stop: CancellationToken) {
-        let nudges = AbortOnDropHandle::new(tokio::spawn(self.nudges()));
+        // Made in any case: the cluster's watches, which fill its caches, begin with it.
+        let nudges = self.nudges();
+        let nudged = self.parts.nudged;
+        let nudges = nudged.then(|| AbortOnDropHandle::new(tokio::spawn(nudges)));
         // The keeper outlives the work, so that the lease is kept until the last write.
         let keep = CancellationToken::new();
         let work = async {
@@ -259,8 +264,8 @@ impl Reconciler {
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = tokio::time::sleep_until(due) => break,
-                    () = self.wake_forge.notified() => break,
-                    () = self.hint_due() => self.poll_hinted().await,
+                    () = self.wake_forge.notified(), if self.parts.nudged => break,
+                    () = self.hint_due(), if self.parts.nudged => self.poll_hinted_once().await,
                 }
             }
         }
@@ -284,31 +289,13 @@ impl Reconciler {
         }
     }
 
-    async fn poll_hinted(&self) {
-        let (Some(desired), Some(grant)) = (self.parts.in_force.get(), self.parts.lease.grant())
-        else {
-            return;
-        };
-        let mirror = StoreMirror::new(self.parts.store.clone(), grant);
-        let request = request::poll_request(&desired, self.rows().as_deref());
-        if self
-            .parts
-            .observer
-            .poll_hinted(&request, &mirror)
-            .await
-            .moved()
-        {
-            self.parts.wake.notify_one();
-        }
-    }
-
     async fn pass_loop(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             self.passes_until_empty(stop).await;
             self.gauge_ages();
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.parts.wake.notified() => {}
+                () = self.parts.wake.notified(), if self.parts.nudged => {}
                 () = tokio::time::sleep(IDLE) => {}
             }
         }

@@ -117,6 +117,20 @@ impl Reconciler {
         true
     }
 
+    /// Reads the bound repositories that a hint is due for.
+    pub async fn poll_hinted_once(&self) {
+        let (Some(desired), Some(grant)) = (self.parts.in_force.get(), self.parts.lease.grant())
+        else {
+            return;
+        };
+        let mirror = StoreMirror::new(self.parts.store.clone(), grant);
+        let request = request::poll_request(&desired, self.rows().as_deref());
+        let report = self.parts.observer.poll_hinted(&request, &mirror).await;
+        if report.moved() {
+            self.parts.wake.notify_one();
+        }
+    }
+
     /// Makes one pass; says whether it came to anything, so that another may find more to do.
     pub async fn pass_once(&self) -> bool {
         match self.parts.passes.pass().await {

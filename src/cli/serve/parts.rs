@@ -273,6 +273,7 @@ impl Built<'_> {
             poll: timing.poll,
             metrics: self.metrics.clone(),
             wake: Arc::clone(wake),
+            nudged: true,
             watch_local: local_config(self.settings),
         }))
     }

@@ -221,7 +221,7 @@ impl World {
         }
     }
 
-    async fn is_over(&self, number: u64) -> bool {
+    pub(crate) async fn is_over(&self, number: u64) -> bool {
         let Some(run) = self.newest(number).await else {
             return false;
         };
@@ -290,6 +290,11 @@ impl World {
         let restored = self.backups.restored > 0;
         end.check(&self.setup.scenario, restored)?;
         Ok(end)
+    }
+
+    /// Whether it is now as it was in the end.
+    pub(crate) async fn ended_as(&self, end: &EndState) -> bool {
+        EndState::of(self).await.same_as(end).is_ok()
     }
 
     /// The failure with all that is known of the way to it.

@@ -4,7 +4,7 @@
 use codex_k8s::sandbox::{github::Lag, seed::REPOSITORIES};
 use futures::future::BoxFuture;
 
-use super::{driver::World, replicas, restores, wire};
+use super::{driver::World, level, replicas, restores, wire};
 
 /// A repository in which nothing is asked for.
 const NOTES: &str = REPOSITORIES[1];
@@ -105,6 +105,12 @@ pub(crate) const FAULTS: &[Fault] = &[
         class: Class::Unobserved,
         weight: 1,
         inject: flicker,
+    },
+    Fault {
+        name: "hints come, several times and for what is not there",
+        class: Class::Unobserved,
+        weight: 2,
+        inject: level::hints,
     },
     Fault {
         name: "the process freezes, and wakes after another took over",

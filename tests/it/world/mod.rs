@@ -19,6 +19,7 @@ mod edges;
 mod end;
 mod faults;
 mod invariants;
+mod level;
 mod outside;
 pub(crate) mod page;
 mod people;

@@ -16,6 +16,7 @@ use codex_k8s::{
     },
     desired::source::{ConfigSource, Location, SourceSettings},
     domain::ids::InstallationId,
+    forge::github::GithubForge,
     observed::forge::{ForgeObserver, PollSettings},
     plan::PlanSettings,
     reconcile::{
@@ -39,27 +40,71 @@ const MOST_LOOKS: usize = 50;
 /// Production's times: only the clock is a test's.
 pub(crate) const TIMING: Timing = Timing::of(Profile::Production);
 
+/// How a process goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Ways {
+    pub(crate) timing: Timing,
+    pub(crate) taker: TakerClock,
+    pub(crate) nudged: bool,
+}
+
+impl Ways {
+    /// One step at a time.
+    const STEPPED: Self = Self {
+        timing: TIMING,
+        taker: TakerClock::Rows,
+        nudged: true,
+    };
+    /// By its own loop, early for nothing, with the sandbox's short times.
+    pub(crate) const UNNUDGED: Self = Self {
+        timing: Timing::of(Profile::Sandbox),
+        taker: TakerClock::Both,
+        nudged: false,
+    };
+}
+
 /// A process of the platform.
 pub(crate) struct Platform {
     pub(crate) reconciler: Reconciler,
     pub(crate) lease: LeaseState,
     cluster: Arc<dyn Cluster>,
     pub(crate) store: Store,
+    pub(crate) observer: Arc<ForgeObserver>,
 }
 
 impl Platform {
     /// Starts a process whose edges are watched.
     pub(crate) async fn start(outside: &Outside, number: usize, watch: Arc<dyn EdgeWatch>) -> Self {
+        Self::start_by(&Ways::STEPPED, outside, number, watch).await
+    }
+
+    /// The same, going another way.
+    pub(crate) async fn start_by(
+        ways: &Ways,
+        outside: &Outside,
+        number: usize,
+        watch: Arc<dyn EdgeWatch>,
+    ) -> Self {
         let store = Store::connect(&outside.database.settings()).await.unwrap();
         let store = store.watched(Edges::watched_by(watch));
         let lease = LeaseState::default();
         let cluster = cluster(outside, &lease).await;
-        let reconciler = reconciler(outside, number, &store, &lease, &cluster);
+        let forge = Arc::new(outside.forge(true, &lease));
+        let observer = observer(ways, forge.clone());
+        let parts = Parts {
+            ways,
+            outside,
+            store: &store,
+            lease: &lease,
+            cluster: &cluster,
+        };
+        let reconciler = parts.reconciler(number, forge, observer.clone());
         Self {
             reconciler,
             lease,
             cluster,
             store,
+            observer,
         }
     }
 
@@ -172,70 +217,93 @@ async fn cluster(outside: &Outside, lease: &LeaseState) -> Arc<dyn Cluster> {
     Arc::new(cluster.unwrap())
 }
 
-fn reconciler(
-    outside: &Outside,
-    number: usize,
-    store: &Store,
-    lease: &LeaseState,
-    cluster: &Arc<dyn Cluster>,
-) -> Reconciler {
-    let installation = INSTALLATION.parse::<InstallationId>().unwrap();
-    let metrics = Metrics::new().unwrap();
-    let in_force = ConfigInForce::default();
-    let forge = Arc::new(outside.forge(true, lease));
+fn installation() -> InstallationId {
+    INSTALLATION.parse().unwrap()
+}
+
+fn observer(ways: &Ways, forge: Arc<GithubForge>) -> Arc<ForgeObserver> {
     let polling = PollSettings {
-        visibility: TIMING.visibility,
-        sweep_every: TIMING.sweep,
+        visibility: ways.timing.visibility,
+        sweep_every: ways.timing.sweep,
         concurrency: 1,
         ..PollSettings::default()
     };
-    let applier = Applier::new(
-        store.clone(),
-        forge.clone(),
-        cluster.clone(),
-        outside.keys.clone(),
-        ApplySettings {
-            call_timeout: TIMING.request_timeout,
-            visibility: TIMING.visibility,
+    Arc::new(ForgeObserver::new(forge, installation(), polling))
+}
+
+/// What a process is made of.
+struct Parts<'a> {
+    ways: &'a Ways,
+    outside: &'a Outside,
+    store: &'a Store,
+    lease: &'a LeaseState,
+    cluster: &'a Arc<dyn Cluster>,
+}
+
+impl Parts<'_> {
+    fn reconciler(
+        &self,
+        number: usize,
+        forge: Arc<GithubForge>,
+        observer: Arc<ForgeObserver>,
+    ) -> Reconciler {
+        let metrics = Metrics::new().unwrap();
+        let in_force = ConfigInForce::default();
+        Reconciler::new(ReconcilerParts {
+            store: self.store.clone(),
+            cluster: self.cluster.clone(),
+            observer,
+            config: config_poller(self.outside, self.store, &in_force, &metrics),
+            in_force: in_force.clone(),
+            keeper: self.keeper(number, &metrics),
+            lease: self.lease.clone(),
+            passes: Passes::new(self.passes(forge, &metrics), in_force),
+            poll: self.ways.timing.poll,
+            metrics,
+            wake: Arc::default(),
+            nudged: self.ways.nudged,
+            watch_local: None,
+        })
+    }
+
+    fn keeper(&self, number: usize, metrics: &Metrics) -> LeaseKeeper {
+        LeaseKeeper::new(
+            self.store.clone(),
+            self.cluster.clone(),
+            format!("process-{number}"),
+            LeaseTiming {
+                lease: self.ways.timing.lease,
+                margin: self.ways.timing.margin,
+                taker: self.ways.taker,
+            },
+            self.lease.clone(),
+            metrics.clone(),
+        )
+    }
+
+    fn passes(&self, forge: Arc<GithubForge>, metrics: &Metrics) -> PassParts {
+        let applier = Applier::new(
+            self.store.clone(),
+            forge,
+            self.cluster.clone(),
+            self.outside.keys.clone(),
+            ApplySettings {
+                call_timeout: self.ways.timing.request_timeout,
+                visibility: self.ways.timing.visibility,
+                concurrency: 1,
+            },
+        );
+        PassParts {
+            store: self.store.clone(),
+            cluster: self.cluster.clone(),
+            applier,
+            lease: self.lease.clone(),
+            installation: installation(),
+            settings: plan_settings(&self.ways.timing, self.outside),
+            metrics: metrics.clone(),
             concurrency: 1,
-        },
-    );
-    let passes = PassParts {
-        store: store.clone(),
-        cluster: cluster.clone(),
-        applier,
-        lease: lease.clone(),
-        installation: installation.clone(),
-        settings: plan_settings(outside),
-        metrics: metrics.clone(),
-        concurrency: 1,
-    };
-    let keeper = LeaseKeeper::new(
-        store.clone(),
-        cluster.clone(),
-        format!("process-{number}"),
-        LeaseTiming {
-            lease: TIMING.lease,
-            margin: TIMING.margin,
-            taker: TakerClock::Rows,
-        },
-        lease.clone(),
-        metrics.clone(),
-    );
-    Reconciler::new(ReconcilerParts {
-        store: store.clone(),
-        cluster: cluster.clone(),
-        observer: Arc::new(ForgeObserver::new(forge, installation, polling)),
-        config: config_poller(outside, store, &in_force, &metrics),
-        in_force: in_force.clone(),
-        keeper,
-        lease: lease.clone(),
-        passes: Passes::new(passes, in_force),
-        poll: TIMING.poll,
-        metrics,
-        wake: Arc::default(),
-        watch_local: None,
-    })
+        }
+    }
 }
 
 fn config_poller(
@@ -251,14 +319,14 @@ fn config_poller(
     ConfigPoller::new(source, store.clone(), in_force.clone(), metrics.clone())
 }
 
-fn plan_settings(outside: &Outside) -> PlanSettings {
+fn plan_settings(timing: &Timing, outside: &Outside) -> PlanSettings {
     let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap();
     PlanSettings {
-        visibility_seconds: seconds(TIMING.visibility),
+        visibility_seconds: seconds(timing.visibility),
         run_url: outside.run_url.clone(),
         token_key_version: 1,
-        attempt_backoff_seconds: seconds(TIMING.poll) / 3,
-        orphan_grace_seconds: seconds(TIMING.orphan_grace),
+        attempt_backoff_seconds: seconds(timing.poll) / 3,
+        orphan_grace_seconds: seconds(timing.orphan_grace),
         ..PlanSettings::default()
     }
 }

@@ -29,6 +29,7 @@ const MAX_ROUNDS: usize = 400;
 pub(crate) enum Step {
     Config,
     Forge,
+    Hinted,
     Pass,
     Pod,
     People,
@@ -36,9 +37,10 @@ pub(crate) enum Step {
     Fault,
 }
 
-const WEIGHTS: [(usize, Step); 7] = [
+const WEIGHTS: [(usize, Step); 8] = [
     (1, Step::Config),
     (5, Step::Forge),
+    (1, Step::Hinted),
     (9, Step::Pass),
     (5, Step::Pod),
     (3, Step::People),
@@ -55,6 +57,7 @@ impl World {
         match self.chance.one_of(&WEIGHTS) {
             Step::Config => self.poll_config().await,
             Step::Forge => self.poll_forge().await,
+            Step::Hinted => self.poll_hinted().await,
             Step::Pass => drop(self.pass().await),
             Step::Pod => {
                 let uids = self.outside.pods.uids();
@@ -191,6 +194,29 @@ impl World {
             _ = platform.reconciler.poll_forge_once() => false,
         };
         self.after(crashed).await;
+    }
+
+    /// Reads what a hint is due for.
+    pub(crate) async fn poll_hinted(&mut self) {
+        self.note("poll hinted");
+        let platform = self.platform.as_ref().expect("a process is there");
+        let crashed = tokio::select! {
+            biased;
+            () = self.points.crashed() => true,
+            () = platform.reconciler.poll_hinted_once() => false,
+        };
+        self.after(crashed).await;
+    }
+
+    /// Lets every pod move once, beside a platform that goes by itself.
+    pub(crate) async fn pods_move(&mut self) {
+        for uid in self.outside.pods.uids() {
+            let place = self.outside.pods.place(&uid);
+            let work = |issue, attempt| self.work(issue, attempt);
+            if let Some(did) = self.outside.pods.act(&self.outside, &uid, work).await {
+                self.note(said(place, &did));
+            }
+        }
     }
 
     /// One pass; says whether another may find more to do.
