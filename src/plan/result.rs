@@ -114,7 +114,13 @@ fn step_pull_request(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &R
         report_quiet(plan, run, ReportState::Unknown, reason);
         return;
     }
-    match find(index, run, branch) {
+    let found = find(index, run, branch);
+    if index.is_open(&pull_request_key(run)) && found.is_marked(run) {
+        // It was opened and the answer lost: looked up once more, it gets its event.
+        open(plan, reported);
+        return;
+    }
+    match found {
         Found::Ours(pull) => verify(plan, reported, pull),
         Found::Ended(pull) => {
             let text = format!(
@@ -134,6 +140,21 @@ enum Found<'a> {
     Merged(&'a PullRequest),
     Ended(&'a PullRequest),
     None,
+}
+
+impl Found<'_> {
+    fn is_marked(&self, run: &Run) -> bool {
+        match self {
+            Self::Ours(pull) | Self::Merged(pull) | Self::Ended(pull) => {
+                runs_marked_in(&pull.body).contains(&run.id)
+            }
+            Self::None => false,
+        }
+    }
+}
+
+fn pull_request_key(run: &Run) -> String {
+    format!("run/{}/pull-request", run.id)
 }
 
 fn find<'a>(index: &Index<'a>, run: &Run, branch: &BranchName) -> Found<'a> {
@@ -190,7 +211,7 @@ fn open(plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) {
         return;
     }
     let found = plan.ensure(
-        format!("run/{}/pull-request", run.id),
+        pull_request_key(run),
         Some(run.id),
         ActionKind::OpenPullRequest {
             content: content(plan, reported),

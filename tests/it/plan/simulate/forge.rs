@@ -6,6 +6,7 @@ use codex_k8s::{
         fact::{PushFact, PushOutcome},
         forge::{Comment, Issue, IssueEventKind, PullRequest, SubjectState},
         ids::{BranchName, CommentId, IssueNumber, LabelName, RepositoryId, Subject},
+        marker::runs_marked_in,
         mirror::{BranchHead, OwnerVariable},
         snapshot::{PushOutcomeRow, RepositoryLabel},
     },
@@ -26,7 +27,9 @@ impl World {
                 event,
             } => {
                 self.intend(action);
-                let number = self.open_pull(content, subject.repository);
+                let number = self
+                    .opened_before(action, subject.repository)
+                    .unwrap_or_else(|| self.open_pull(content, subject.repository));
                 self.done(action, Some(&number.to_string()), event);
             }
             ActionKind::EditPullRequest {
@@ -168,6 +171,16 @@ impl World {
         for pull in pulls.filter(of_branch) {
             pull.head_sha = head.clone();
         }
+    }
+
+    /// The pull request of an earlier call, whose answer was lost.
+    fn opened_before(&self, action: &Action, repository: RepositoryId) -> Option<IssueNumber> {
+        let run = action.run?;
+        let mut pulls = self.rows.pulls.iter();
+        let found = pulls.find(|row| {
+            row.repository == repository && runs_marked_in(&row.body).contains(&run)
+        })?;
+        Some(found.number)
     }
 
     pub(super) fn open_pull(
