@@ -7,13 +7,13 @@
 use chrono::Duration;
 use serde_json::json;
 
-use super::{action::ActionKind, builder::PlanBuilder, event, index::Index};
+use super::{action::ActionKind, builder::PlanBuilder, event, index::Index, sighting::may_name};
 use crate::{
     cluster::{
         DeleteTarget, ObjectRef, Propagation,
         snapshot::{NamespacePhase, NamespaceRow},
     },
-    domain::{event::EventKind, report::ReportState},
+    domain::{event::EventKind, ids::RunId, report::ReportState},
 };
 
 /// Looks at every namespace of ours without a run in the rows.
@@ -28,11 +28,8 @@ pub(super) fn step_orphans(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
         return;
     };
     for namespace in &snapshot.namespaces {
-        let explained = namespace.owner.run.is_some_and(|run| {
-            index
-                .environments
-                .contains_key(&crate::domain::ids::RunId(run))
-        });
+        let run = namespace.owner.run.map(RunId);
+        let explained = run.is_some_and(|run| index.environments.contains_key(&run));
         if !explained {
             step_orphan(index, plan, namespace);
         }
@@ -48,6 +45,15 @@ fn step_orphan(index: &Index<'_>, plan: &mut PlanBuilder<'_>, namespace: &Namesp
             ReportState::Running,
             "no run explains it; it is going away",
         );
+        return;
+    }
+    if namespace
+        .owner
+        .run
+        .is_some_and(|run| may_name(index, RunId(run)))
+    {
+        let reason = "no run explains it so far; a trigger names its run";
+        plan.report_other(candidate, None, ReportState::Waiting, reason);
         return;
     }
     let key = format!("orphan/{}", namespace.uid);

@@ -8,7 +8,7 @@ use crate::{
         event::EventKind,
         fold::Sighting,
         forge::{Issue, SubjectState},
-        ids::{ProjectKey, Subject},
+        ids::{ProjectKey, RunId, Subject},
         mirror::RepositoryMirror,
         report::ReportState,
         trigger::{
@@ -53,6 +53,34 @@ pub(super) fn step_sightings(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
             );
         }
     }
+}
+
+/// Whether a run may yet come out of what is known: its trigger is not settled, or is a label
+/// event that no row was made of so far.
+pub(super) fn may_name(index: &Index<'_>, run: RunId) -> bool {
+    let installation = &index.input.installation;
+    let mut triggers = index.triggers.values();
+    if let Some(trigger) = triggers.find(|row| row.identity.run_id(installation) == run) {
+        return !trigger.settled;
+    }
+    index.events.keys().any(|subject| {
+        let Some(mirror) = index.repositories.get(&subject.repository) else {
+            return false;
+        };
+        let sightings = index.sightings(*subject);
+        let mut named = sightings
+            .iter()
+            .filter(|sighting| identity(mirror, sighting).run_id(installation) == run);
+        named.any(|sighting| may_trigger(index, sighting))
+    })
+}
+
+/// Whether the catalogue calls the label a trigger, as it does until a catalogue is in force.
+fn may_trigger(index: &Index<'_>, sighting: &Sighting<'_>) -> bool {
+    let meaning = |desired: &Desired| desired.label(sighting.label.as_str());
+    index
+        .desired()
+        .is_none_or(|desired| matches!(meaning(desired), Some(LabelMeaning::Trigger(_))))
 }
 
 struct Seen<'a> {

@@ -128,6 +128,26 @@ fn a_live_agent_is_taken_over_with_its_slot_branch_and_attempt() {
 }
 
 #[test]
+fn what_is_read_again_long_after_the_loss_keeps_its_workload() {
+    let (mut world, run) = at_work();
+    let standing = world.standing();
+    world.restore(&empty());
+    // No config could be read for a long time, so nothing was bound.
+    let repositories = std::mem::take(&mut world.rows.repositories);
+    let events = std::mem::take(&mut world.rows.events);
+    world.passes(2);
+    world.now += Duration::minutes(30);
+    world.passes(2);
+    // Then all is read at once, and swept.
+    world.rows.repositories = repositories;
+    world.rows.events = events;
+    world.swept_at = Some(world.now);
+    world.passes(8);
+    assert_eq!(world.standing(), standing, "{}", world.show("report"));
+    assert_eq!(world.run(run).state, RunState::Running);
+}
+
+#[test]
 fn a_later_attempt_is_taken_over_under_its_number_and_key() {
     let (mut world, run) = at_work();
     let first = world.rows.clone();

@@ -177,9 +177,8 @@ impl World {
     fn opened_before(&self, action: &Action, repository: RepositoryId) -> Option<IssueNumber> {
         let run = action.run?;
         let mut pulls = self.rows.pulls.iter();
-        let found = pulls.find(|row| {
-            row.repository == repository && runs_marked_in(&row.body).contains(&run)
-        })?;
+        let found = pulls
+            .find(|row| row.repository == repository && runs_marked_in(&row.body).contains(&run))?;
         Some(found.number)
     }
 
