@@ -43,8 +43,8 @@ cluster-down: ## End it; nothing of it stays.
 image: ## Build the images of platform and runner, without a registry (PROFILE=release).
 	@manifests/images/build
 
-bench: ## Run the benchmarks.
-	@if [ -d benches ]; then cargo bench; else echo "there are no benchmarks yet"; fi
+bench: setup ## Run the benchmarks; the one of launching needs make cluster-up.
+	cargo bench --bench plan --bench launch
 
 docs: ## Build the book into target/book (needs mdbook).
 	@command -v mdbook >/dev/null || { echo "mdbook is missing: cargo install --locked mdbook" >&2; exit 1; }

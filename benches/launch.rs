@@ -46,8 +46,9 @@ use codex_k8s::{
     store::LeaseGrant,
 };
 use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, Config,
+    Api, Client, Config, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
     config::{KubeConfigOptions, Kubeconfig},
     core::GroupVersionKind,
@@ -73,6 +74,10 @@ use support::cluster::RealCluster;
 const RUNS: i64 = 250;
 /// As many actions as the applier has in flight.
 const IN_FLIGHT: usize = 8;
+/// What the installations of this benchmark begin with.
+const INSTALLATION: &str = "bench-";
+/// By then the cluster has taken the namespaces away.
+const CLEANED: Duration = Duration::from_mins(10);
 /// What the applier is to reach of the bare client's rate.
 const TARGET: f64 = 0.8;
 
@@ -84,7 +89,11 @@ async fn main() {
     };
     let client = client(&real).await;
     let world = World::bound().await;
-    let installation = format!("bench-{}", &Uuid::new_v4().simple().to_string()[..8]);
+    clean(&client).await;
+    let installation = format!(
+        "{INSTALLATION}{}",
+        &Uuid::new_v4().simple().to_string()[..8]
+    );
     let platform = Platform::start(&real, &world, &installation).await;
     // Connections, caches and the server's own first times are nobody's cost.
     bare(&client, &runs(&installation, 0..10)).await;
@@ -112,7 +121,7 @@ async fn main() {
         "launch: target >= {TARGET} of bare apply, figure {ratio:.2}, {}",
         if ratio >= TARGET { "ok" } else { "MISS" }
     );
-    clean(&client, &installation).await;
+    delete_all(&client).await;
 }
 
 /// Objects applied, and how long that took.
@@ -276,20 +285,27 @@ impl Platform {
         let attempts = built.iter().map(|(id, _, spec)| launch(*id, spec));
         let attempts = plan(attempts.collect());
         let now = world.store.now().await.unwrap();
-        let began = Instant::now();
+        let mut time = Duration::ZERO;
         for plan in [environments, attempts] {
+            let began = Instant::now();
             let report = self.applier.apply(&plan, &self.proof, now, &[]).await;
-            let failed = report
-                .outcomes
-                .iter()
-                .find(|(_, outcome)| *outcome != Outcome::Done);
-            assert!(failed.is_none(), "{failed:?}");
+            time += began.elapsed();
+            let done = report.outcomes.iter().all(|(_, how)| *how == Outcome::Done);
+            let errors = failures(world, &plan).await;
+            assert!(done, "not all is done: {errors:?}");
         }
-        Rate {
-            objects,
-            time: began.elapsed(),
-        }
+        Rate { objects, time }
     }
+}
+
+/// What the ledger says of the actions that failed.
+async fn failures(world: &World, plan: &Plan) -> Vec<String> {
+    let mut errors = Vec::new();
+    for action in &plan.actions {
+        let effect = world.store.effect(&action.key).await.unwrap();
+        errors.extend(effect.and_then(|effect| effect.last_error));
+    }
+    errors
 }
 
 fn launch(id: RunId, spec: &AttemptSpec) -> Action {
@@ -387,15 +403,33 @@ async fn client(real: &RealCluster) -> Client {
     Client::try_from(config).unwrap()
 }
 
-/// Takes all of this benchmark's namespaces away; the cluster finishes that by itself.
-async fn clean(client: &Client, installation: &str) {
-    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
-    let ours = ListParams::default().labels(&format!("codex-k8s.dev/installation={installation}"));
-    for namespace in namespaces.list(&ours).await.unwrap() {
-        let name = namespace.metadata.name.unwrap();
-        namespaces
-            .delete(&name, &DeleteParams::background())
-            .await
-            .unwrap();
+/// Waits until no namespace of this benchmark is left of an earlier run: runs have the same
+/// names each time, and nobody is to be measured while the cluster is busy with leftovers.
+async fn clean(client: &Client) {
+    let began = Instant::now();
+    while delete_all(client).await > 0 {
+        assert!(
+            began.elapsed() < CLEANED,
+            "namespaces of an earlier run stay"
+        );
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// Asks the cluster to take all namespaces of this benchmark away; how many there still are.
+async fn delete_all(client: &Client) -> usize {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let installed = ListParams::default().labels("codex-k8s.dev/installation");
+    let mut left = namespaces.list(&installed).await.unwrap().items;
+    left.retain(|namespace| {
+        let label = namespace.labels().get("codex-k8s.dev/installation");
+        label.is_some_and(|label| label.starts_with(INSTALLATION))
+    });
+    let stands = |one: &&Namespace| one.metadata.deletion_timestamp.is_none();
+    for namespace in left.iter().filter(stands) {
+        let params = DeleteParams::background();
+        let name = namespace.name_any();
+        namespaces.delete(&name, &params).await.unwrap();
+    }
+    left.len()
 }

@@ -46,6 +46,7 @@ start_managers() {
         --kubeconfig "$pki/controller-manager.kubeconfig" \
         --use-service-account-credentials --leader-elect=false \
         --bind-address 127.0.0.1 --secure-port "$port_managers" \
+        --kube-api-qps 300 --kube-api-burst 600 --concurrent-namespace-syncs 40 \
         --root-ca-file "$pki/ca.crt" \
         --service-account-private-key-file "$pki/service-accounts.key"
     ensure kube-scheduler "$BIN/kube-scheduler" --kubeconfig "$pki/scheduler.kubeconfig" \
