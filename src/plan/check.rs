@@ -199,14 +199,18 @@ fn limit(input: &PlanInput) -> usize {
     })
 }
 
-/// Everything that is deleted must be in the cluster's known view, under its uid.
+/// Everything that is deleted must be in the cluster's known view, under its uid, or be the
+/// namespace that we made by our own rows.
 fn check_deletions(input: &PlanInput, plan: &Plan) -> Vec<Violation> {
     let known: Option<BTreeSet<&str>> = input.cluster.known().map(|snapshot| {
         let namespaces = snapshot.namespaces.iter().map(|row| row.uid.as_str());
         let jobs = snapshot.jobs.iter().map(|row| row.uid.as_str());
         let pods = snapshot.pods.iter().map(|row| row.uid.as_str());
         let others = snapshot.objects.iter().map(|row| row.uid.as_str());
-        namespaces.chain(jobs).chain(pods).chain(others).collect()
+        let made = input.rows.environments.iter();
+        let made = made.filter_map(|row| row.uid.as_deref());
+        let seen = namespaces.chain(jobs).chain(pods).chain(others);
+        seen.chain(made).collect()
     });
     plan.actions
         .iter()

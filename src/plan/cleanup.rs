@@ -8,10 +8,7 @@ use serde_json::json;
 
 use super::{action::ActionKind, builder::PlanBuilder, event, index::Index};
 use crate::{
-    cluster::{
-        DeleteTarget, ObjectRef, Propagation,
-        snapshot::{NamespacePhase, NamespaceRow},
-    },
+    cluster::{DeleteTarget, ObjectRef, Propagation, snapshot::NamespacePhase},
     desired::model::LabelMeaning,
     domain::{
         event::EventKind,
@@ -55,6 +52,9 @@ fn step_environment(
                 ReportState::Waiting,
                 "waits until the cluster shows its namespace",
             );
+        } else if let Some(uid) = asked_to_go(index, run, environment) {
+            // The answer was lost: asked once more, the ledger has it with its event.
+            delete(plan, run, &environment.namespace, uid);
         } else {
             note_gone(plan, run, environment);
         }
@@ -71,7 +71,7 @@ fn step_environment(
     match kept(index, run, environment) {
         Keep::Unknown(reason) => report(plan, run, ReportState::Unknown, reason),
         Keep::Yes => retain(plan, run, environment),
-        Keep::No => delete(plan, run, namespace),
+        Keep::No => delete(plan, run, &namespace.name, &namespace.uid),
     }
 }
 
@@ -138,22 +138,32 @@ fn retain(plan: &mut PlanBuilder<'_>, run: &Run, environment: &Environment) {
     }
 }
 
-fn delete(plan: &mut PlanBuilder<'_>, run: &Run, namespace: &NamespaceRow) {
+fn delete_key(run: &Run, uid: &str) -> String {
+    format!("run/{}/environment/delete/{uid}", run.id)
+}
+
+/// The namespace's uid, where its deletion was tried and nothing says that it is done.
+fn asked_to_go<'a>(index: &Index<'_>, run: &Run, environment: &'a Environment) -> Option<&'a str> {
+    let uid = environment.uid.as_deref()?;
+    index.is_open(&delete_key(run, uid)).then_some(uid)
+}
+
+fn delete(plan: &mut PlanBuilder<'_>, run: &Run, name: &str, uid: &str) {
     report(plan, run, ReportState::Acting, "its namespace is deleted");
     plan.ensure(
-        format!("run/{}/environment/delete/{}", run.id, namespace.uid),
+        delete_key(run, uid),
         Some(run.id),
         ActionKind::DeleteNamespace {
             target: DeleteTarget {
-                object: ObjectRef::namespace(&namespace.name),
-                uid: namespace.uid.clone(),
+                object: ObjectRef::namespace(name),
+                uid: uid.to_owned(),
                 propagation: Propagation::Background,
             },
             orphan: false,
             event: event::of_run(
                 run,
                 EventKind::ObjectDeleted,
-                json!({ "kind": "Namespace", "name": namespace.name }),
+                json!({ "kind": "Namespace", "name": name }),
             ),
         },
     );

@@ -14,14 +14,15 @@ use super::{
     event,
     index::Index,
     recover::begun,
-    sighting::{report, withdrawn_by},
+    sighting::{may_name, report, withdrawn_by},
 };
 use crate::{
     desired::model::{Desired, LabelMeaning, StageSpec, Suspend},
     domain::{
         event::EventKind,
         forge::{Issue, PullRequest, SubjectState},
-        ids::{LabelName, ProjectKey, Subject},
+        ids::{LabelName, ProjectKey, RunId, Subject},
+        marker::runs_marked_in,
         report::ReportState,
         run::{Run, RunState},
         trigger::{Disposition, RefusalReason, Trigger, TriggerKind, WaitReason},
@@ -219,11 +220,31 @@ fn judge_stage(index: &Index<'_>, trigger: &Trigger, issue: &Issue, place: Place
                 .filter(|run| run.state != RunState::Pending);
             return match at_work {
                 Some(run) => Judged::Wait(WaitReason::BehindRun { run: run.id }),
+                None if is_rebuilt(index, trigger.subject(), subject) => {
+                    Judged::Wait(WaitReason::PullRequestUnknown)
+                }
                 None => Judged::Refuse(RefusalReason::NoPullRequest),
             };
         }
     }
     Judged::Ready
+}
+
+/// Whether an open pull request of ours is there whose run is not known yet, as after the loss
+/// of the database: on this subject, or of this work item.
+fn is_rebuilt(index: &Index<'_>, subject: Subject, work_item: Subject) -> bool {
+    let of_work_item = |run: RunId| {
+        let mut triggers = index.triggers.values();
+        let named = triggers.find(|row| row.identity.run_id(&index.input.installation) == run);
+        named.is_some_and(|row| index.work_item(row.subject()) == work_item.number)
+    };
+    index.pulls.iter().any(|(on, pull)| {
+        let mut runs = runs_marked_in(&pull.body).into_iter();
+        on.repository == subject.repository
+            && pull.state == SubjectState::Open
+            && index.is_ours(pull.author.as_ref())
+            && runs.any(|run| may_name(index, run) && (*on == subject || of_work_item(run)))
+    })
 }
 
 /// The open pull request of ours that a revise on a work item continues.

@@ -148,6 +148,27 @@ fn what_is_read_again_long_after_the_loss_keeps_its_workload() {
 }
 
 #[test]
+fn a_revise_waits_for_the_run_whose_pull_request_it_continues() {
+    let (mut world, run) = at_work();
+    world.finish();
+    let pull = world.run(run).pull_request.expect("it has a pull request");
+    world.label(at(pull.0.into()), "run:dev:revise", "grace");
+    world.restore(&empty());
+    world.finish();
+    let refused = |trigger: &&codex_k8s::domain::trigger::Trigger| {
+        matches!(trigger.disposition, Disposition::Refused(_))
+    };
+    let triggers = world.rows.triggers.iter();
+    assert_eq!(
+        triggers.filter(refused).count(),
+        0,
+        "{}",
+        world.show("triggers")
+    );
+    assert_eq!(world.rows.pulls.len(), 1);
+}
+
+#[test]
 fn a_later_attempt_is_taken_over_under_its_number_and_key() {
     let (mut world, run) = at_work();
     let first = world.rows.clone();
