@@ -13,7 +13,7 @@ use crate::{
     domain::{
         event::EventKind,
         forge::LabelRecord,
-        ids::{LabelName, RepositoryId},
+        ids::{LabelName, Locale, RepositoryId},
         mirror::{OwnerMark, OwnerVariable, RepositoryMirror},
         report::ReportState,
     },
@@ -106,7 +106,10 @@ fn ensure_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, mirror: &Reposit
     else {
         return;
     };
-    for label in catalogue(&desired.labels) {
+    let Some(project) = index.project_key() else {
+        return;
+    };
+    for label in catalogue(&desired.labels, desired.locale(project)) {
         let key = format!("repository/{}/label/{}", mirror.id(), label.name.folded());
         let there = existing.contains(&label.name) && !index.is_open(&key);
         if there || index.just_done(&key) || in_play(index, mirror.id(), &label.name) {
@@ -150,7 +153,8 @@ fn in_play(index: &Index<'_>, repository: RepositoryId, label: &LabelName) -> bo
     })
 }
 
-fn catalogue(labels: &LabelCatalogSpec) -> Vec<LabelRecord> {
+/// The catalogue's labels as a repository whose people speak this language gets them.
+fn catalogue(labels: &LabelCatalogSpec, locale: &Locale) -> Vec<LabelRecord> {
     let record = |name: &LabelName, colour: &str, description: &str| LabelRecord {
         name: name.clone(),
         colour: colour.to_owned(),
@@ -159,13 +163,15 @@ fn catalogue(labels: &LabelCatalogSpec) -> Vec<LabelRecord> {
     let triggers = labels
         .triggers
         .iter()
-        .map(|label| record(&label.name, &label.colour, &label.description));
+        .map(|label| record(&label.name, &label.colour, label.description_in(locale)));
     let single = labels
         .state
         .iter()
         .map(|(_, label)| label)
         .chain(labels.need.values())
         .chain([&labels.debug])
-        .map(|label| record(&label.name, &label.colour, &label.description));
+        .chain(&labels.discussion)
+        .chain(&labels.priority)
+        .map(|label| record(&label.name, &label.colour, label.description_in(locale)));
     triggers.chain(single).collect()
 }

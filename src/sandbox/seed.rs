@@ -57,8 +57,18 @@ macro_rules! state {
 state![
     "README.md",
     "agents/dev.yaml",
+    "agents/em.yaml",
+    "agents/km.yaml",
+    "agents/pm.yaml",
+    "agents/qa.yaml",
+    "agents/reviewer.yaml",
+    "agents/sa.yaml",
+    "agents/sre.yaml",
+    "drafts/discussion.en.md",
+    "drafts/discussion.ru.md",
     "labels.yaml",
     "platform.yaml",
+    "policies/one-at-a-time.yaml",
     "policies/standard.yaml",
     "projects/demo/project.yaml",
     "projects/demo/repositories/hello.yaml",
@@ -67,21 +77,67 @@ state![
     "prompts/dev/review.ru.md",
     "prompts/dev/work.en.md",
     "prompts/dev/work.ru.md",
+    "prompts/em/plan-review.en.md",
+    "prompts/em/plan-review.ru.md",
+    "prompts/em/plan-work.en.md",
+    "prompts/em/plan-work.ru.md",
+    "prompts/em/release-work.en.md",
+    "prompts/em/release-work.ru.md",
+    "prompts/em/rethink-work.en.md",
+    "prompts/em/rethink-work.ru.md",
+    "prompts/km/self-improve-review.en.md",
+    "prompts/km/self-improve-review.ru.md",
+    "prompts/km/self-improve-work.en.md",
+    "prompts/km/self-improve-work.ru.md",
+    "prompts/pm/intake-review.en.md",
+    "prompts/pm/intake-review.ru.md",
+    "prompts/pm/intake-work.en.md",
+    "prompts/pm/intake-work.ru.md",
+    "prompts/pm/prd-review.en.md",
+    "prompts/pm/prd-review.ru.md",
+    "prompts/pm/prd-work.en.md",
+    "prompts/pm/prd-work.ru.md",
+    "prompts/pm/vision-review.en.md",
+    "prompts/pm/vision-review.ru.md",
+    "prompts/pm/vision-work.en.md",
+    "prompts/pm/vision-work.ru.md",
+    "prompts/qa/qa-review.en.md",
+    "prompts/qa/qa-review.ru.md",
+    "prompts/qa/qa-work.en.md",
+    "prompts/qa/qa-work.ru.md",
+    "prompts/reviewer/doc-audit-review.en.md",
+    "prompts/reviewer/doc-audit-review.ru.md",
+    "prompts/reviewer/doc-audit-work.en.md",
+    "prompts/reviewer/doc-audit-work.ru.md",
+    "prompts/sa/arch-review.en.md",
+    "prompts/sa/arch-review.ru.md",
+    "prompts/sa/arch-work.en.md",
+    "prompts/sa/arch-work.ru.md",
+    "prompts/sa/design-review.en.md",
+    "prompts/sa/design-review.ru.md",
+    "prompts/sa/design-work.en.md",
+    "prompts/sa/design-work.ru.md",
+    "prompts/sre/ops-review.en.md",
+    "prompts/sre/ops-review.ru.md",
+    "prompts/sre/ops-work.en.md",
+    "prompts/sre/ops-work.ru.md",
+    "prompts/sre/postdeploy-work.en.md",
+    "prompts/sre/postdeploy-work.ru.md",
     "stages.yaml",
 ];
 
-/// The files of the config repo: the example's, with an agent that works for `agent_seconds`
+/// The files of the config repo: the example's, with agents that work for `agent_seconds`
 /// in the image given, which policy then allows.
 pub fn config_files(agent_seconds: f64, image: Option<&str>) -> BTreeMap<String, String> {
     let command = format!("  command: [codex-k8s, sandbox-agent, --seconds, \"{agent_seconds}\"]");
     let file = |(path, text): &(&str, &str)| {
         let text = match *path {
-            "agents/dev.yaml" => with_line(text, "  command:", &command),
+            agent if is_agent(agent) => with_line(text, "  command:", &command),
             "platform.yaml" => with_line(text, "      allowed: [codex]", ALLOWED),
             _ => (*text).to_owned(),
         };
         let text = match (image, *path) {
-            (Some(image), "agents/dev.yaml") => {
+            (Some(image), agent) if is_agent(agent) => {
                 with_line(&text, "  image:", &format!("  image: {image}"))
             }
             (Some(image), "platform.yaml") => {
@@ -92,6 +148,10 @@ pub fn config_files(agent_seconds: f64, image: Option<&str>) -> BTreeMap<String,
         ((*path).to_owned(), text)
     };
     STATE.iter().map(file).collect()
+}
+
+fn is_agent(path: &str) -> bool {
+    path.starts_with("agents/")
 }
 
 const EXAMPLE_IMAGE: &str = "        - codex-k8s/agent";

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::platform::ReasoningEffort;
 use crate::domain::{
-    ids::{LabelName, StageKind},
+    ids::{LabelName, Locale, StageKind},
     trigger::TriggerKind,
 };
 
@@ -57,6 +57,9 @@ pub struct TriggerLabel {
     #[serde(default)]
     #[schemars(length(max = 100))]
     pub description: String,
+    /// The description in other languages, by locale: a project's repositories get its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub descriptions: BTreeMap<Locale, String>,
 }
 
 /// A label's name and looks.
@@ -74,6 +77,9 @@ pub struct LabelSpec {
     #[serde(default)]
     #[schemars(length(max = 100))]
     pub description: String,
+    /// The description in other languages, by locale: a project's repositories get its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub descriptions: BTreeMap<Locale, String>,
 }
 
 fn default_colour() -> String {
@@ -232,7 +238,28 @@ impl LabelCatalogSpec {
     }
 }
 
+/// What is said of a label in a language, else what is said in any.
+fn described<'a>(
+    otherwise: &'a str,
+    descriptions: &'a BTreeMap<Locale, String>,
+    locale: &Locale,
+) -> &'a str {
+    descriptions.get(locale).map_or(otherwise, String::as_str)
+}
+
+impl LabelSpec {
+    /// Its description in a language, else the one for all.
+    pub fn description_in(&self, locale: &Locale) -> &str {
+        described(&self.description, &self.descriptions, locale)
+    }
+}
+
 impl TriggerLabel {
+    /// Its description in a language, else the one for all.
+    pub fn description_in(&self, locale: &Locale) -> &str {
+        described(&self.description, &self.descriptions, locale)
+    }
+
     /// What it asks for.
     pub fn kind(&self) -> TriggerKind {
         TriggerKind {

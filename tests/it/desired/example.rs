@@ -73,7 +73,7 @@ fn labels_are_looked_up_without_case_blanks_and_model_brackets() {
             Some(LabelMeaning::Model("gpt-5.2".to_owned())),
         ),
         ("[run:dev]", None),
-        ("run:qa", None),
+        ("run:unknown", None),
     ] {
         assert_eq!(desired.label(name), meaning, "{name}");
     }

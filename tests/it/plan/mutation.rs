@@ -2,11 +2,11 @@
 //! was, what was at work goes on, and a change that is not allowed names its place and counts
 //! for nothing.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use codex_k8s::{
     desired::{
-        load::{ConfigError, SourceFile, load, read_folder},
+        load::{ConfigError, SourceFile, SourceFiles, load, read_folder},
         model::{Desired, schema::any_document_schema},
     },
     domain::{
@@ -29,27 +29,49 @@ struct Mutation {
     document: Value,
 }
 
-fn files() -> BTreeMap<String, Vec<u8>> {
+/// The example's files as far as the stage `dev` goes: the other stages are more of the same.
+fn files() -> SourceFiles {
     let state = Path::new(env!("CARGO_MANIFEST_DIR")).join("state");
-    let files = read_folder(&state).expect("state/ is readable").files;
-    files
-        .into_iter()
-        .map(|file| (file.path, file.bytes))
-        .collect()
+    let mut source = read_folder(&state).expect("state/ is readable");
+    source.files.retain(|file| serves_dev(&file.path));
+    for file in &mut source.files {
+        let (list, stage) = match file.path.as_str() {
+            "stages.yaml" => ("/spec/stages", "kind"),
+            "labels.yaml" => ("/spec/triggers", "stage"),
+            _ => continue,
+        };
+        let mut document = parsed(&file.bytes);
+        let list = document.pointer_mut(list).and_then(Value::as_array_mut);
+        list.expect("a list").retain(|one| one[stage] == "dev");
+        file.bytes = printed(&document);
+    }
+    source
+}
+
+fn serves_dev(path: &str) -> bool {
+    let of_an_agent = path.starts_with("agents/") || path.starts_with("prompts/");
+    !of_an_agent || path == "agents/dev.yaml" || path.starts_with("prompts/dev/")
+}
+
+fn parsed(bytes: &[u8]) -> Value {
+    serde_yaml::from_slice(bytes).expect("the example is YAML")
+}
+
+/// JSON is YAML as well; pretty, so that lines tell places apart.
+fn printed(document: &Value) -> Vec<u8> {
+    serde_json::to_vec_pretty(document).expect("a document")
+}
+
+fn loaded(files: SourceFiles) -> Result<Desired, Vec<ConfigError>> {
+    load(CommitSha::new("0".repeat(40)), files)
 }
 
 fn load_with(file: &str, document: &Value) -> Result<Desired, Vec<ConfigError>> {
-    let mut source = read_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("state"))
-        .expect("state/ is readable");
-    // JSON is YAML as well; pretty, so that lines tell places apart.
-    let bytes = serde_json::to_vec_pretty(document).expect("a document");
+    let mut source = files();
     for one in source.files.iter_mut().filter(|one| one.path == file) {
-        *one = SourceFile {
-            bytes: bytes.clone(),
-            ..one.clone()
-        };
+        one.bytes = printed(document);
     }
-    load(CommitSha::new("0".repeat(40)), source)
+    loaded(source)
 }
 
 /// Every place in a document, containers included.
@@ -155,20 +177,18 @@ fn mutations() -> Vec<Mutation> {
     words(&any_document_schema(), &mut choices);
     choices.dedup();
     let mut all = Vec::new();
-    for (file, bytes) in files() {
-        if std::path::Path::new(&file)
-            .extension()
-            .is_none_or(|it| it != "yaml")
-        {
-            continue;
-        }
-        let document: Value = serde_yaml::from_slice(&bytes).expect("the example is YAML");
+    let is_yaml = |file: &SourceFile| {
+        let extension = Path::new(&file.path).extension();
+        extension.is_some_and(|it| it == "yaml")
+    };
+    for file in files().files.into_iter().filter(is_yaml) {
+        let document = parsed(&file.bytes);
         let mut places = Vec::new();
         pointers(&document, "", &mut places);
         for pointer in places {
             for (what, changed) in changes(&document, &pointer, &choices) {
                 all.push(Mutation {
-                    file: file.clone(),
+                    file: file.path.clone(),
                     pointer: pointer.clone(),
                     what,
                     document: changed,
@@ -201,6 +221,9 @@ fn changes(document: &Value, pointer: &str, choices: &[String]) -> Vec<(String, 
 /// A world with one agent at work, one run finished and nothing left to do.
 fn world() -> World {
     let mut world = World::example();
+    let mut desired = loaded(files()).expect("the example is valid");
+    desired.revision = Some(Revision(1));
+    world.desired = Arc::new(desired);
     world.label(at(10), "run:dev", "ada");
     for _ in 0..6 {
         world.pods_work();

@@ -144,8 +144,8 @@ pub(super) const SHAPES: &[Case] = &[
     case(
         "stages.yaml",
         ("runtimeMode: full-env", "runtimeMode: fullenv"),
-        (10, 20),
-        "/spec/stages/0/runtimeMode",
+        (55, 20),
+        "/spec/stages/3/runtimeMode",
         Code::InvalidValue,
         "did you mean `full-env`",
     ),
@@ -196,7 +196,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "stages.yaml",
         ("needs: [input]", "needs: [inptu]"),
-        (16, 17),
+        (23, 17),
         "/spec/stages/0/onFailure/needs/0",
         Code::DanglingReference,
         "did you mean `input`",
@@ -204,7 +204,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "labels.yaml",
         ("name: state:blocked", "name: RUN:DEV"),
-        (31, 13),
+        (119, 13),
         "/spec/state/blocked/name",
         Code::LabelsNotDisjoint,
         "disjoint",
@@ -212,7 +212,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "labels.yaml",
         ("name: run:debug", "name: run:dev"),
-        (16, 11),
+        (100, 11),
         "/spec/debug/name",
         Code::DuplicateName,
         "already given",
