@@ -346,5 +346,8 @@ fn a_revise_label_needs_a_stage_that_can_be_revised() {
     let broken = Broken::new();
     broken.replace("stages.yaml", "revisable: true", "revisable: false");
     let lines: Vec<String> = broken.errors().iter().map(ToString::to_string).collect();
-    assert_eq!(lines, ["labels.yaml:14:15: stage `intake` is not revisable"]);
+    assert_eq!(
+        lines,
+        ["labels.yaml:14:15: stage `intake` is not revisable"]
+    );
 }

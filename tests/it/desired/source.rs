@@ -252,7 +252,9 @@ fn removing_many_documents_at_once_needs_a_trailer_and_one_does_not() {
     assert!(candidate(&source, Some(&sha(first))).refusal.is_none());
     let state = Path::new(env!("CARGO_MANIFEST_DIR")).join("state");
     let files = read_folder(&state).unwrap().files;
-    let prompts = files.iter().filter(|file| file.path.starts_with("prompts/"));
+    let prompts = files
+        .iter()
+        .filter(|file| file.path.starts_with("prompts/"));
     let many: Vec<_> = prompts
         .map(|file| (file.path.as_str(), Put::Nothing))
         .collect();

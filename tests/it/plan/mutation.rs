@@ -17,6 +17,7 @@ use codex_k8s::{
 use serde_json::{Value, json};
 
 use super::world::{World, at};
+use crate::support::example::of_dev;
 
 /// Passes under the changed config, and again under the old one.
 const PASSES: usize = 3;
@@ -33,24 +34,14 @@ struct Mutation {
 fn files() -> SourceFiles {
     let state = Path::new(env!("CARGO_MANIFEST_DIR")).join("state");
     let mut source = read_folder(&state).expect("state/ is readable");
-    source.files.retain(|file| serves_dev(&file.path));
-    for file in &mut source.files {
-        let (list, stage) = match file.path.as_str() {
-            "stages.yaml" => ("/spec/stages", "kind"),
-            "labels.yaml" => ("/spec/triggers", "stage"),
-            _ => continue,
-        };
-        let mut document = parsed(&file.bytes);
-        let list = document.pointer_mut(list).and_then(Value::as_array_mut);
-        list.expect("a list").retain(|one| one[stage] == "dev");
-        file.bytes = printed(&document);
-    }
+    let files = std::mem::take(&mut source.files).into_iter();
+    let cut = files.filter_map(|file| {
+        let text = String::from_utf8(file.bytes.clone()).expect("the example is text");
+        let bytes = of_dev(&file.path, &text)?.into_bytes();
+        Some(SourceFile { bytes, ..file })
+    });
+    source.files = cut.collect();
     source
-}
-
-fn serves_dev(path: &str) -> bool {
-    let of_an_agent = path.starts_with("agents/") || path.starts_with("prompts/");
-    !of_an_agent || path == "agents/dev.yaml" || path.starts_with("prompts/dev/")
 }
 
 fn parsed(bytes: &[u8]) -> Value {

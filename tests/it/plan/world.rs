@@ -192,6 +192,8 @@ impl World {
             .map(|(_, label)| label)
             .chain(catalogue.need.values())
             .chain([&catalogue.debug])
+            .chain(&catalogue.discussion)
+            .chain(&catalogue.priority)
             .map(|label| label.name.clone());
         let names: BTreeSet<LabelName> = triggers.chain(others).collect();
         for repository in [HELLO, NOTES] {

@@ -11,6 +11,7 @@ use codex_k8s::{
 };
 
 use super::{outside::Outside, people::Deed, pods::Work};
+use crate::support::example::of_dev;
 
 /// When people act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,9 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// The config repo's files in the beginning.
     pub(crate) fn files(&self) -> BTreeMap<String, String> {
-        changed(config_files(0.0, None), &self.config)
+        let files = config_files(0.0, None).into_iter();
+        let files = files.filter_map(|(path, text)| of_dev(&path, &text).map(|text| (path, text)));
+        changed(files.collect(), &self.config)
     }
 }
 
