@@ -14,15 +14,15 @@ use super::{
     event,
     index::Index,
     recover::begun,
-    sighting::{may_name, report, withdrawn_by},
+    revise::{is_rebuilt, revised_pull},
+    sighting::{report, withdrawn_by},
 };
 use crate::{
     desired::model::{Desired, LabelMeaning, StageSpec, Suspend},
     domain::{
         event::EventKind,
-        forge::{Issue, PullRequest, SubjectState},
-        ids::{LabelName, ProjectKey, RunId, Subject},
-        marker::runs_marked_in,
+        forge::{Issue, SubjectState},
+        ids::{LabelName, ProjectKey, Subject},
         report::ReportState,
         run::{Run, RunState},
         trigger::{Disposition, RefusalReason, Trigger, TriggerKind, WaitReason},
@@ -228,43 +228,6 @@ fn judge_stage(index: &Index<'_>, trigger: &Trigger, issue: &Issue, place: Place
         }
     }
     Judged::Ready
-}
-
-/// Whether an open pull request of ours is there whose run is not known yet, as after the loss
-/// of the database: on this subject, or of this work item.
-fn is_rebuilt(index: &Index<'_>, subject: Subject, work_item: Subject) -> bool {
-    let of_work_item = |run: RunId| {
-        let mut triggers = index.triggers.values();
-        let named = triggers.find(|row| row.identity.run_id(&index.input.installation) == run);
-        named.is_some_and(|row| index.work_item(row.subject()) == work_item.number)
-    };
-    index.pulls.iter().any(|(on, pull)| {
-        let mut runs = runs_marked_in(&pull.body).into_iter();
-        on.repository == subject.repository
-            && pull.state == SubjectState::Open
-            && index.is_ours(pull.author.as_ref())
-            && runs.any(|run| may_name(index, run) && (*on == subject || of_work_item(run)))
-    })
-}
-
-/// The open pull request of ours that a revise on a work item continues.
-pub(super) fn revised_pull<'a>(index: &Index<'a>, work_item: Subject) -> Option<&'a PullRequest> {
-    index
-        .runs
-        .values()
-        .filter(|run| run.work_subject() == work_item && run.state.is_terminal())
-        .filter_map(|run| {
-            let number = run.pull_request?;
-            index
-                .pulls
-                .get(&Subject {
-                    repository: run.repository,
-                    number,
-                })
-                .copied()
-        })
-        .filter(|pull| pull.state == SubjectState::Open)
-        .max_by_key(|pull| pull.number)
 }
 
 fn readable<'a>(index: &Index<'a>, trigger: &Trigger) -> Result<&'a Issue, String> {

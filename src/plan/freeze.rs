@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::{disposition::revised_pull, index::Index};
+use super::{index::Index, revise::revised_pull};
 use crate::{
     cluster::manifests::namespace_name,
     desired::model::{

@@ -36,6 +36,7 @@ mod queue;
 mod recover;
 mod repository;
 mod result;
+mod revise;
 mod sighting;
 mod stop;
 

@@ -152,7 +152,7 @@ fn a_revise_waits_for_the_run_whose_pull_request_it_continues() {
     let (mut world, run) = at_work();
     world.finish();
     let pull = world.run(run).pull_request.expect("it has a pull request");
-    world.label(at(pull.0.into()), "run:dev:revise", "grace");
+    world.label(at(pull.0), "run:dev:revise", "grace");
     world.restore(&empty());
     world.finish();
     let refused = |trigger: &&codex_k8s::domain::trigger::Trigger| {
