@@ -160,9 +160,7 @@ fn pull_request_key(run: &Run) -> String {
 fn find<'a>(index: &Index<'a>, run: &Run, branch: &BranchName) -> Found<'a> {
     let pulls = index.pulls_of_branch(run.repository, branch.as_str());
     let ours = |pull: &&&PullRequest| {
-        let author = pull.author.as_ref();
-        author.is_some_and(|author| index.own.iter().any(|own| own.actor.id == author.id))
-            && !runs_marked_in(&pull.body).is_empty()
+        index.is_ours(pull.author.as_ref()) && !runs_marked_in(&pull.body).is_empty()
     };
     if let Some(pull) = pulls
         .iter()

@@ -1,5 +1,6 @@
 //! The GitHub model seen through HTTP and Git, as the platform sees it.
 
+mod contract;
 mod control;
 mod faults;
 mod git;
