@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::domain::{
+    fact::{Answer, ResultStatus},
     ids::{AttemptNo, RunId},
     run_api::{MAX_SESSION_BYTES, Order, Pace, RunFacts},
     run_token::RunToken,
@@ -308,9 +309,11 @@ impl Shared {
                 let words = format!("the command could not be run: {error:#}");
                 self.output.say(&words).await;
                 CommandEnd {
-                    status: crate::domain::fact::ResultStatus::Failed,
-                    summary: words,
-                    title: None,
+                    status: ResultStatus::Failed,
+                    answer: Answer {
+                        summary: words,
+                        ..Answer::default()
+                    },
                     exit_code: None,
                 }
             }
@@ -324,7 +327,7 @@ impl Shared {
     async fn commit(&self) -> anyhow::Result<Event> {
         let facts = self.facts()?;
         let finished = self.places.finished(facts.attempt);
-        let title = finished.and_then(|end| end.title);
+        let title = finished.and_then(|end| end.answer.title);
         let head = self.workspace()?.commit(facts, title.as_deref()).await?;
         Ok(Event::Committed { head })
     }

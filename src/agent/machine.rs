@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    fact::{ResultRecord, ResultStatus},
+    fact::{Answer, ResultRecord, ResultStatus},
     ids::CommitSha,
 };
 
@@ -17,10 +17,9 @@ use crate::domain::{
 pub struct CommandEnd {
     /// Whether it did its work.
     pub status: ResultStatus,
-    /// What it says it did.
-    pub summary: String,
-    /// Its title for the pull request.
-    pub title: Option<String>,
+    /// What it says.
+    #[serde(flatten)]
+    pub answer: Answer,
     /// Its exit code; `None` after a signal.
     pub exit_code: Option<i32>,
 }
@@ -269,7 +268,7 @@ fn push_refused(state: &mut State, reason: &str) {
     state.head = None;
     if let Some(end) = &mut state.finished {
         end.status = ResultStatus::Failed;
-        end.summary = format!("The push was refused: {reason}\n\n{}", end.summary);
+        end.answer.summary = format!("The push was refused: {reason}\n\n{}", end.answer.summary);
     }
 }
 
@@ -319,8 +318,7 @@ fn hand_in(state: State) -> (State, Vec<Effect>) {
     };
     let record = ResultRecord {
         status: end.status,
-        summary: end.summary,
-        title: end.title,
+        answer: end.answer,
         head: state.head.clone(),
         exit_code: end.exit_code,
     };

@@ -1,10 +1,16 @@
 //! How a command's end is put into words: from the result file it may have
 //! written, else from what it said last.
+//!
+//! Prompts ask for one JSON object at the end of the last message. An agent that
+//! answers in plain words has still answered: its words are the summary.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::domain::fact::ResultStatus;
+use crate::domain::{
+    fact::{Answer, ResultStatus},
+    ids::LabelName,
+};
 
 use super::machine::CommandEnd;
 
@@ -13,17 +19,35 @@ pub const MAX_RESULT_FILE_BYTES: u64 = 64 * 1024;
 /// What of a command's words is kept.
 const MAX_SUMMARY_CHARS: usize = 16 * 1024;
 const MAX_TITLE_CHARS: usize = 200;
+const MAX_TESTS_CHARS: usize = 8 * 1024;
+const MAX_QUESTIONS: usize = 20;
+const MAX_QUESTION_CHARS: usize = 1_000;
+const MAX_REQUESTS: usize = 10;
+/// A forge takes no longer label.
+const MAX_LABEL_CHARS: usize = 50;
 /// How many lines make a summary where nothing better is known.
 const LAST_LINES: usize = 20;
 
-/// The result file as a command may write it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ResultFile {
+/// What a command may write into its result file or say at its end.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Said {
     status: Option<ResultStatus>,
     summary: Option<String>,
     title: Option<String>,
+    tests: Option<String>,
+    questions: Vec<String>,
+    requests: Vec<String>,
 }
+
+const KNOWN: [&str; 6] = [
+    "status",
+    "summary",
+    "title",
+    "tests",
+    "questions",
+    "requests",
+];
 
 /// The end of a command from its exit code, its result file and its output's end.
 pub fn command_end(exit_code: Option<i32>, file: Option<&[u8]>, tail: &str) -> CommandEnd {
@@ -32,52 +56,98 @@ pub fn command_end(exit_code: Option<i32>, file: Option<&[u8]>, tail: &str) -> C
     } else {
         ResultStatus::Failed
     };
-    let (status, summary, title) = match file.map(serde_json::from_slice::<ResultFile>) {
-        None => (clean, None, None),
-        Some(Ok(file)) => {
-            // A command that failed has not completed, whatever it wrote before.
-            let failed = clean == ResultStatus::Failed;
-            let status = if failed {
-                clean
-            } else {
-                file.status.unwrap_or(clean)
-            };
-            (status, file.summary, file.title)
+    let (status, said) = match file.map(serde_json::from_slice::<Said>) {
+        None => {
+            let said = said_last(tail);
+            (said.status.unwrap_or(clean), said)
         }
+        Some(Ok(said)) => (said.status.unwrap_or(clean), said),
         Some(Err(error)) => {
             let words = format!("The command's result file is not valid: {error}");
-            (ResultStatus::Failed, Some(words), None)
+            let said = Said {
+                summary: Some(words),
+                ..Said::default()
+            };
+            (ResultStatus::Failed, said)
         }
     };
-    let summary = summary.filter(|text| !text.trim().is_empty());
+    // A command that failed has not completed, whatever it wrote before.
+    let failed = clean == ResultStatus::Failed;
     CommandEnd {
-        status,
-        summary: cut(
-            &summary.unwrap_or_else(|| last_words(tail)),
-            MAX_SUMMARY_CHARS,
-        ),
-        title: title
-            .map(|title| {
-                cut(
-                    title.lines().next().unwrap_or_default().trim(),
-                    MAX_TITLE_CHARS,
-                )
-            })
-            .filter(|title| !title.is_empty()),
+        status: if failed { clean } else { status },
+        answer: answer(said, tail),
         exit_code,
     }
 }
 
+fn answer(said: Said, tail: &str) -> Answer {
+    let summary = said.summary.filter(|text| !text.trim().is_empty());
+    let kept = |text: String, chars: usize| {
+        let text = cut(text.trim(), chars);
+        (!text.is_empty()).then_some(text)
+    };
+    let title = said.title.and_then(|title| {
+        let line = title.lines().next().unwrap_or_default().to_owned();
+        kept(line, MAX_TITLE_CHARS)
+    });
+    let questions = said.questions.into_iter();
+    let requests = said.requests.into_iter();
+    Answer {
+        summary: cut(
+            &summary.unwrap_or_else(|| last_words(tail)),
+            MAX_SUMMARY_CHARS,
+        ),
+        title,
+        tests: said.tests.and_then(|text| kept(text, MAX_TESTS_CHARS)),
+        questions: questions
+            .filter_map(|text| kept(text, MAX_QUESTION_CHARS))
+            .take(MAX_QUESTIONS)
+            .collect(),
+        requests: requests
+            .filter_map(|text| kept(text, MAX_LABEL_CHARS))
+            .take(MAX_REQUESTS)
+            .map(LabelName::new)
+            .collect(),
+    }
+}
+
+/// The object at the end of what was said last. What is not asked for in it is passed over,
+/// and one of the wrong shape counts as words: an agent cannot be asked again.
+fn said_last(tail: &str) -> Said {
+    let read = |mut object: Map<String, Value>| {
+        object.retain(|key, value| KNOWN.contains(&key.as_str()) && !value.is_null());
+        object.get("summary")?;
+        serde_json::from_value(Value::Object(object)).ok()
+    };
+    let message = last_message(tail);
+    let object = object_at_end(message.as_deref().unwrap_or(tail));
+    object.and_then(read).unwrap_or_default()
+}
+
+/// The JSON object with which a text ends, in a code fence or without.
+fn object_at_end(text: &str) -> Option<Map<String, Value>> {
+    let text = text.trim_end();
+    let text = text.strip_suffix("```").unwrap_or(text).trim_end();
+    if !text.ends_with('}') {
+        return None;
+    }
+    let mut starts = text.match_indices('{');
+    starts.find_map(|(at, _)| serde_json::from_str(&text[at..]).ok())
+}
+
 /// The last message of a stream of JSON events, else the last lines.
 fn last_words(tail: &str) -> String {
-    let message = tail.lines().rev().find_map(agent_message);
-    message.unwrap_or_else(|| {
+    last_message(tail).unwrap_or_else(|| {
         let lines: Vec<_> = tail
             .lines()
             .filter(|line| !line.trim().is_empty())
             .collect();
         lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
     })
+}
+
+fn last_message(tail: &str) -> Option<String> {
+    tail.lines().rev().find_map(agent_message)
 }
 
 /// The text of `{"type":"item.completed","item":{"type":"agent_message","text":…}}`.
@@ -101,8 +171,8 @@ mod tests {
     fn the_result_file_speaks_first() {
         let file = br#"{"summary":"Added a line.","title":"Greet"}"#;
         let end = command_end(Some(0), Some(file), "noise");
-        assert_eq!(end.summary, "Added a line.");
-        assert_eq!(end.title.as_deref(), Some("Greet"));
+        assert_eq!(end.answer.summary, "Added a line.");
+        assert_eq!(end.answer.title.as_deref(), Some("Greet"));
         assert_eq!(end.status, ResultStatus::Completed);
     }
 
@@ -117,7 +187,7 @@ mod tests {
     fn an_invalid_result_file_fails_the_result() {
         let end = command_end(Some(0), Some(b"{\"outcome\":1}"), "");
         assert_eq!(end.status, ResultStatus::Failed);
-        assert!(end.summary.contains("not valid"));
+        assert!(end.answer.summary.contains("not valid"));
     }
 
     #[test]
@@ -127,7 +197,54 @@ mod tests {
             "{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",\"text\":\"two\"}}\n",
             "{\"type\":\"turn.completed\"}\n",
         );
-        assert_eq!(command_end(Some(0), None, tail).summary, "two");
-        assert_eq!(command_end(Some(0), None, "a\n\nb\n").summary, "a\nb");
+        assert_eq!(command_end(Some(0), None, tail).answer.summary, "two");
+        assert_eq!(
+            command_end(Some(0), None, "a\n\nb\n").answer.summary,
+            "a\nb"
+        );
+    }
+
+    #[test]
+    fn the_object_that_ends_the_last_message_is_the_answer() {
+        let said = "I am through {really}.\n```json\n{\"summary\":\"Wrote it.\",\"title\":\"Brief\",\
+             \"tests\":\"none\",\"questions\":[\"Who pays?\",\"  \"],\"requests\":[\"run:vision\"],\
+             \"mood\":\"fine\"}\n```";
+        let event = serde_json::json!({
+            "type": "item.completed", "item": { "type": "agent_message", "text": said },
+        });
+        for tail in [
+            format!("{event}\n{{\"type\":\"turn.completed\"}}\n"),
+            said.to_owned(),
+        ] {
+            let end = command_end(Some(0), None, &tail);
+            assert_eq!(end.status, ResultStatus::Completed);
+            assert_eq!(end.answer.summary, "Wrote it.");
+            assert_eq!(end.answer.title.as_deref(), Some("Brief"));
+            assert_eq!(end.answer.tests.as_deref(), Some("none"));
+            assert_eq!(end.answer.questions, ["Who pays?"]);
+            assert_eq!(end.answer.requests, [LabelName::new("run:vision")]);
+        }
+    }
+
+    #[test]
+    fn an_object_of_another_shape_counts_as_words() {
+        for said in [
+            "see {\"a\":1}",
+            "{\"summary\":[1]}",
+            "{\"summary\":\"x\", broken}",
+        ] {
+            let end = command_end(Some(0), None, said);
+            assert_eq!(end.answer.summary, said);
+            assert_eq!(end.answer.questions, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn an_agent_may_say_that_it_failed() {
+        let said = "{\"summary\":\"no way\",\"status\":\"failed\"}";
+        assert_eq!(
+            command_end(Some(0), None, said).status,
+            ResultStatus::Failed
+        );
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Timestamp,
-    ids::{AttemptNo, BranchName, CommitSha, RunId},
+    ids::{AttemptNo, BranchName, CommitSha, LabelName, RunId},
 };
 
 /// A fact as stored: rows are only ever inserted.
@@ -95,12 +95,29 @@ pub enum ResultStatus {
 pub struct ResultRecord {
     /// How it ended.
     pub status: ResultStatus,
-    /// What was done, for the pull request and the status comment. Untrusted text.
-    pub summary: String,
-    /// A title for the pull request. Untrusted text.
-    pub title: Option<String>,
+    /// The agent's words.
+    #[serde(flatten)]
+    pub answer: Answer,
     /// The commit that the branch must stand at; `None` where nothing was changed.
     pub head: Option<CommitSha>,
     /// The exit code of the agent command, where it ran.
     pub exit_code: Option<i32>,
+}
+
+/// What an agent says of its work when it is through. All of it is untrusted text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// What was done, for the pull request and the status comment.
+    pub summary: String,
+    /// A title for the pull request.
+    pub title: Option<String>,
+    /// What it tried out, and what came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<String>,
+    /// What only people can answer. While there are any the work is not settled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<String>,
+    /// Labels that it asks to have put on the issue. It is a request: people decide it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<LabelName>,
 }

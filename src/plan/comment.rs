@@ -120,7 +120,10 @@ fn phase(index: &Index<'_>, run: &Run) -> Phase {
             cause: (run.outcome == Some(Outcome::Cancelled)).then(|| cause(index, run)),
         },
         RunState::Succeeded => Phase::Succeeded {
-            summary: run.result.as_ref().map(|result| result.summary.clone()),
+            summary: run
+                .result
+                .as_ref()
+                .map(|result| result.answer.summary.clone()),
         },
         RunState::Failed => Phase::Failed { reason: reason() },
         RunState::TimedOut => Phase::TimedOut,
@@ -304,7 +307,7 @@ fn content(index: &Index<'_>, subject: Subject, key: &str, body: String) -> Opti
 /// The title of a run's pull request.
 pub(super) fn pull_request_title(run: &Run, frozen: &FrozenRun, result: &ResultRecord) -> String {
     messages::pull_request_title(
-        result.title.as_deref(),
+        result.answer.title.as_deref(),
         &frozen.issue_title,
         run.work_item,
         &frozen.locale,
@@ -320,7 +323,7 @@ pub(super) fn pull_request_body(run: &Run, frozen: &FrozenRun, result: &ResultRe
         agent: frozen.agent.clone(),
         model: frozen.model.clone(),
         config_sha: frozen.config_sha.clone(),
-        summary: result.summary.clone(),
+        summary: result.answer.summary.clone(),
     };
     messages::pull_request_body(&body, &frozen.locale)
 }

@@ -7,8 +7,10 @@ use super::*;
 fn end(status: ResultStatus) -> CommandEnd {
     CommandEnd {
         status,
-        summary: "done".to_owned(),
-        title: None,
+        answer: Answer {
+            summary: "done".to_owned(),
+            ..Answer::default()
+        },
         exit_code: Some(0),
     }
 }
@@ -192,7 +194,7 @@ fn a_refused_push_becomes_a_failed_result_without_a_head() {
     };
     assert_eq!(record.status, ResultStatus::Failed);
     assert_eq!(record.head, None);
-    assert!(record.summary.contains("not yours"));
+    assert!(record.answer.summary.contains("not yours"));
 }
 
 #[test]

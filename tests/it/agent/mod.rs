@@ -68,7 +68,7 @@ async fn a_run_ends_with_a_commit_at_the_forge_and_a_result_that_names_it() {
     let rows = world.rows();
     let result = &rows.results[&AttemptNo(1)];
     assert_eq!(result.status, ResultStatus::Completed);
-    assert_eq!(result.summary, "Greeted people.");
+    assert_eq!(result.answer.summary, "Greeted people.");
     assert_eq!(result.head.as_ref().unwrap().as_str(), head);
     assert!(rows.session.is_some() && rows.heartbeats > 0);
     let logs: String = rows.logs.values().map(String::as_str).collect();

@@ -8,7 +8,7 @@ use codex_k8s::{
         },
     },
     domain::{
-        fact::{Fact, PushFact, ResultRecord, ResultStatus, RunFact},
+        fact::{Answer, Fact, PushFact, ResultRecord, ResultStatus, RunFact},
         ids::RunId,
         run::{AttemptState, Run},
     },
@@ -121,8 +121,10 @@ impl World {
         let head = self.head(found.repository, &branch);
         let result = ResultRecord {
             status,
-            summary: "All done.".to_owned(),
-            title: None,
+            answer: Answer {
+                summary: "All done.".to_owned(),
+                ..Answer::default()
+            },
             head,
             exit_code: Some(i32::from(status == ResultStatus::Failed)),
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use codex_k8s::{
     domain::{
         event::EventKind,
-        fact::{Fact, PushFact, PushOutcome, ResultRecord, ResultStatus},
+        fact::{Answer, Fact, PushFact, PushOutcome, ResultRecord, ResultStatus},
         ids::{AttemptNo, BranchName, CommitSha},
         run::{Outcome, RunState},
     },
@@ -20,8 +20,10 @@ const FIRST: AttemptNo = AttemptNo(1);
 fn result(summary: &str) -> Fact {
     Fact::Result(ResultRecord {
         status: ResultStatus::Completed,
-        summary: summary.to_owned(),
-        title: None,
+        answer: Answer {
+            summary: summary.to_owned(),
+            ..Answer::default()
+        },
         head: None,
         exit_code: Some(0),
     })

@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use codex_k8s::{
     domain::{
-        fact::{PushOutcome, ResultRecord, ResultStatus},
+        fact::{Answer, PushOutcome, ResultRecord, ResultStatus},
         ids::CommitSha,
         run_api::{Order, RunFacts},
     },
@@ -356,8 +356,10 @@ impl Caller {
 fn record(status: ResultStatus, summary: &str, head: Option<CommitSha>) -> ResultRecord {
     ResultRecord {
         status,
-        summary: summary.to_owned(),
-        title: None,
+        answer: Answer {
+            summary: summary.to_owned(),
+            ..Answer::default()
+        },
         head,
         exit_code: Some(i32::from(status == ResultStatus::Failed)),
     }
