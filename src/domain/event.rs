@@ -58,6 +58,9 @@ pub enum EventKind {
     /// Two trigger labels contradict each other.
     #[strum(serialize = "run.trigger.conflict.comment")]
     TriggerConflict,
+    /// A label or a stage that is missing keeps a work item from going on, or no longer does.
+    #[strum(serialize = "run.trigger.blocked.comment")]
+    TriggerBlocked,
     /// A run entered the queue.
     #[strum(serialize = "run.enqueued")]
     RunEnqueued,

@@ -26,8 +26,9 @@ pub use status::{
     status_comment_key,
 };
 pub use trigger::{
-    BlockedComment, ConflictComment, RefusalComment, blocked_comment, blocked_comment_key,
-    conflict_comment, conflict_comment_key, refusal_comment, refusal_comment_key,
+    BlockedComment, ConflictComment, Obstacle, RefusalComment, blocked_comment,
+    blocked_comment_key, conflict_comment, conflict_comment_key, refusal_comment,
+    refusal_comment_key,
 };
 
 use super::ids::Locale;

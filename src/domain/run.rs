@@ -260,7 +260,9 @@ pub struct FrozenRun {
     /// The title of the issue at launch, for the pull request.
     pub issue_title: String,
     /// Whether success needs a pull request.
-    pub pull_request_required: bool,
+    pub pull_request: PullRequestRule,
+    /// Whether merging that pull request closes the issue.
+    pub closes_issue: bool,
     /// The run's namespace.
     pub namespace: String,
     /// Seconds of work allowed, waiting not counted. Never zero.
@@ -269,6 +271,8 @@ pub struct FrozenRun {
     pub max_attempts: i32,
     /// `state:*` and `need:*` labels put on at success.
     pub success_labels: Vec<LabelName>,
+    /// Those put on instead where the agent leaves questions behind.
+    pub question_labels: Vec<LabelName>,
     /// `state:*` and `need:*` labels put on at failure or time-out.
     pub failure_labels: Vec<LabelName>,
     /// Output labels of the same groups that success or failure takes off.
@@ -287,6 +291,31 @@ pub struct FrozenRun {
     pub author: CommitIdentity,
     /// The pull request that a revise continues.
     pub revises: Option<IssueNumber>,
+}
+
+/// Whether a run must end with a pull request.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum PullRequestRule {
+    /// A run without one fails.
+    #[default]
+    Required,
+    /// One is opened where the run left commits; without any its words are the result.
+    Optional,
+    /// None is opened.
+    None,
 }
 
 /// A commit's author.

@@ -128,6 +128,11 @@ pub enum WaitReason {
         /// The label that stands in the way.
         label: LabelName,
     },
+    /// A stage that must come first has not succeeded on the work item.
+    StageMissing {
+        /// That stage.
+        stage: StageKind,
+    },
     /// The project or platform is suspended.
     Suspended,
     /// No last good config, or it does not know stage or agent.

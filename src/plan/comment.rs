@@ -9,7 +9,6 @@ use serde_json::json;
 use super::{
     action::{ActionKind, CommentContent},
     builder::{Ensure, PlanBuilder},
-    disposition::conflict_on,
     event,
     index::Index,
     sighting::withdrawn_by,
@@ -18,11 +17,11 @@ use crate::domain::{
     event::{EventActor, EventKind, NewEvent},
     fact::ResultRecord,
     forge::SubjectState,
-    ids::{IssueNumber, Locale, RepositoryId, Subject},
+    ids::{Locale, Subject},
     marker::comment_marker,
     messages::{
-        self, ConflictComment, Phase, PullRequestBody, RefusalComment, StatusComment, StopCause,
-        TimelineEntry, TimelineStep,
+        self, Phase, PullRequestBody, RefusalComment, StatusComment, StopCause, TimelineEntry,
+        TimelineStep,
     },
     run::{FrozenRun, Outcome, Run, RunState},
     trigger::{Disposition, Trigger, TriggerKind, WithdrawnBy},
@@ -37,7 +36,7 @@ pub(super) enum Commented {
     Done,
 }
 
-/// Keeps the status comments of runs at rest, and the conflict comments.
+/// Keeps the status comments of runs at rest.
 pub(super) fn step_comments(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     for run in index.runs.values() {
         let at_rest = matches!(
@@ -52,7 +51,6 @@ pub(super) fn step_comments(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
             status(index, plan, run);
         }
     }
-    step_conflicts(index, plan);
 }
 
 /// The status comment of a run.
@@ -120,10 +118,7 @@ fn phase(index: &Index<'_>, run: &Run) -> Phase {
             cause: (run.outcome == Some(Outcome::Cancelled)).then(|| cause(index, run)),
         },
         RunState::Succeeded => Phase::Succeeded {
-            summary: run
-                .result
-                .as_ref()
-                .map(|result| result.answer.summary.clone()),
+            answer: run.result.as_ref().map(|result| result.answer.clone()),
         },
         RunState::Failed => Phase::Failed { reason: reason() },
         RunState::TimedOut => Phase::TimedOut,
@@ -155,7 +150,7 @@ fn timeline(run: &Run) -> Vec<TimelineEntry> {
         .collect()
 }
 
-fn locale(index: &Index<'_>, frozen: Option<&FrozenRun>) -> Locale {
+pub(super) fn locale(index: &Index<'_>, frozen: Option<&FrozenRun>) -> Locale {
     if let Some(frozen) = frozen {
         return frozen.locale.clone();
     }
@@ -202,68 +197,6 @@ pub(super) fn refusal(
     }
 }
 
-/// Says which labels contradict each other, and edits that to "resolved" once they do not.
-fn step_conflicts(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
-    let waiting = index
-        .triggers
-        .values()
-        .filter(|trigger| matches!(trigger.disposition, Disposition::Waiting(_)))
-        .map(|trigger| Subject {
-            repository: trigger.identity.repository,
-            number: index.work_item(trigger.subject()),
-        });
-    let commented = index
-        .effects
-        .values()
-        .filter_map(|effect| conflict_subject(&effect.key.0));
-    let subjects: std::collections::BTreeSet<Subject> = waiting.chain(commented).collect();
-    for subject in subjects {
-        step_conflict(index, plan, subject);
-    }
-}
-
-fn step_conflict(index: &Index<'_>, plan: &mut PlanBuilder<'_>, subject: Subject) {
-    if index.repository(subject.repository).is_err() {
-        return;
-    }
-    let labels = conflict_on(index, subject);
-    let key = conflict_key(subject);
-    if labels.is_none()
-        && index
-            .effect(&key)
-            .is_none_or(|effect| effect.done_at.is_none())
-    {
-        return;
-    }
-    let labels = labels.unwrap_or_default();
-    let event = event::of_platform(
-        EventKind::TriggerConflict,
-        key.clone(),
-        index.project_key(),
-        Some(subject),
-        json!({ "labels": labels }),
-    );
-    let body =
-        messages::conflict_comment(&ConflictComment { subject, labels }, &locale(index, None));
-    let marker_key = messages::conflict_comment_key(&subject);
-    let content = content(index, subject, &marker_key, body);
-    if let Some(content) = content {
-        plan.ensure_once(key, None, ActionKind::UpsertComment { content, event });
-    }
-}
-
-fn conflict_key(subject: Subject) -> String {
-    format!("conflict/{}/{}", subject.repository, subject.number)
-}
-
-fn conflict_subject(key: &str) -> Option<Subject> {
-    let (repository, number) = key.strip_prefix("conflict/")?.split_once('/')?;
-    Some(Subject {
-        repository: RepositoryId(repository.parse().ok()?),
-        number: IssueNumber(number.parse().ok()?),
-    })
-}
-
 struct Upsert<'a> {
     key: &'a str,
     run: Option<&'a Run>,
@@ -287,7 +220,12 @@ fn upsert(index: &Index<'_>, plan: &mut PlanBuilder<'_>, upsert: Upsert<'_>) -> 
 }
 
 /// The comment's content, unless its subject or repository is not there to carry it.
-fn content(index: &Index<'_>, subject: Subject, key: &str, body: String) -> Option<CommentContent> {
+pub(super) fn content(
+    index: &Index<'_>,
+    subject: Subject,
+    key: &str,
+    body: String,
+) -> Option<CommentContent> {
     let gone = index
         .issues
         .get(&subject)
@@ -319,11 +257,12 @@ pub(super) fn pull_request_body(run: &Run, frozen: &FrozenRun, result: &ResultRe
     let body = PullRequestBody {
         run: run.id,
         issue: run.work_item,
+        closes_issue: frozen.closes_issue,
         label: run.label.clone(),
         agent: frozen.agent.clone(),
         model: frozen.model.clone(),
         config_sha: frozen.config_sha.clone(),
-        summary: result.answer.summary.clone(),
+        answer: result.answer.clone(),
     };
     messages::pull_request_body(&body, &frozen.locale)
 }

@@ -12,17 +12,17 @@ use super::{
     authority::{self, Verdict},
     builder::PlanBuilder,
     event,
+    guards::{self, Asked},
     index::Index,
     recover::begun,
-    revise::{is_rebuilt, revised_pull},
     sighting::{report, withdrawn_by},
 };
 use crate::{
-    desired::model::{Desired, LabelMeaning, StageSpec, Suspend},
+    desired::model::LabelMeaning,
     domain::{
         event::EventKind,
         forge::{Issue, SubjectState},
-        ids::{LabelName, ProjectKey, Subject},
+        ids::{LabelName, Subject},
         report::ReportState,
         run::{Run, RunState},
         trigger::{Disposition, RefusalReason, Trigger, TriggerKind, WaitReason},
@@ -57,7 +57,7 @@ pub(super) fn step_dispositions(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     }
 }
 
-fn waiting<'a>(index: &Index<'a>) -> impl Iterator<Item = &'a Trigger> {
+pub(super) fn waiting<'a>(index: &Index<'a>) -> impl Iterator<Item = &'a Trigger> {
     index.triggers.values().copied().filter(|trigger| {
         matches!(trigger.disposition, Disposition::Waiting(_))
             && withdrawn_by(index, trigger).is_none()
@@ -164,10 +164,6 @@ pub(super) fn judge(index: &Index<'_>, trigger: &Trigger) -> Judged {
     let Some(project) = index.project() else {
         return wait_config("the project is not in the config");
     };
-    let place = Place {
-        desired,
-        project_key,
-    };
     let issue = match readable(index, trigger) {
         Ok(issue) => issue,
         Err(why) => return Judged::Wait(WaitReason::SubjectUnknown { why }),
@@ -180,54 +176,13 @@ pub(super) fn judge(index: &Index<'_>, trigger: &Trigger) -> Judged {
     if authority::content_changed(index, &project.spec, trigger, issue) {
         return Judged::Refuse(RefusalReason::ContentChanged);
     }
-    judge_stage(index, trigger, issue, place)
-}
-
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    desired: &'a Desired,
-    project_key: &'a ProjectKey,
-}
-
-fn judge_stage(index: &Index<'_>, trigger: &Trigger, issue: &Issue, place: Place<'_>) -> Judged {
-    let stage_kind = &trigger.kind.stage;
-    let Some(stage) = place.desired.stage(stage_kind) else {
-        return wait_config(format!("the config knows no stage `{stage_kind}`"));
-    };
-    match place.desired.agent_for(place.project_key, stage_kind) {
-        None => return wait_config(format!("the config has no agent for stage `{stage_kind}`")),
-        Some(agent) if !agent.spec.enabled => {
-            return wait_config(format!("agent `{}` is not enabled", agent.key));
-        }
-        Some(_) => {}
-    }
-    if let Some(label) = blocked_by(place, stage, issue) {
-        return Judged::Wait(WaitReason::Blocked { label });
-    }
-    if place.desired.suspend(place.project_key) != Suspend::None {
-        return Judged::Wait(WaitReason::Suspended);
-    }
-    if trigger.kind.revise {
-        let work_item = index.work_item(trigger.subject());
-        let subject = Subject {
-            repository: trigger.identity.repository,
-            number: work_item,
-        };
-        if revised_pull(index, subject).is_none() {
-            // A run at work may still bring one.
-            let at_work = index
-                .current_run(subject)
-                .filter(|run| run.state != RunState::Pending);
-            return match at_work {
-                Some(run) => Judged::Wait(WaitReason::BehindRun { run: run.id }),
-                None if is_rebuilt(index, trigger.subject(), subject) => {
-                    Judged::Wait(WaitReason::PullRequestUnknown)
-                }
-                None => Judged::Refuse(RefusalReason::NoPullRequest),
-            };
-        }
-    }
-    Judged::Ready
+    guards::judge(&Asked {
+        index,
+        trigger,
+        issue,
+        desired,
+        project: project_key,
+    })
 }
 
 fn readable<'a>(index: &Index<'a>, trigger: &Trigger) -> Result<&'a Issue, String> {
@@ -261,21 +216,7 @@ pub(super) fn label_missing(index: &Index<'_>, trigger: &Trigger, issue: &Issue)
             .is_some_and(|sighting| sighting.ignored.is_some() || sighting.removed_by_us.is_some())
 }
 
-fn blocked_by(place: Place<'_>, stage: &StageSpec, issue: &Issue) -> Option<LabelName> {
-    issue
-        .labels
-        .iter()
-        .find(
-            |label| match place.desired.label_in(place.project_key, label.as_str()) {
-                Some(LabelMeaning::State(state)) => stage.entry.without_states.contains(&state),
-                Some(LabelMeaning::Need(need)) => stage.entry.without_needs.contains(&need),
-                _ => false,
-            },
-        )
-        .cloned()
-}
-
-fn wait_config(why: impl Into<String>) -> Judged {
+pub(super) fn wait_config(why: impl Into<String>) -> Judged {
     Judged::Wait(WaitReason::Config { why: why.into() })
 }
 
@@ -459,6 +400,9 @@ fn wait_text(reason: &WaitReason) -> String {
             )
         }
         WaitReason::BehindRun { run } => format!("waits behind run {run} of the same work item"),
+        WaitReason::StageMissing { stage } => {
+            format!("waits: stage `{stage}` has not succeeded on this issue")
+        }
         WaitReason::Blocked { label } => format!("waits: label `{label}` is on the issue"),
         WaitReason::Suspended => "waits: the project or platform is suspended".to_owned(),
         WaitReason::PullRequestUnknown => {

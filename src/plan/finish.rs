@@ -123,10 +123,17 @@ fn wanted_labels(index: &Index<'_>, run: &Run) -> Vec<LabelName> {
             .unwrap_or_default();
     };
     match run.state {
+        RunState::Succeeded if has_questions(run) => frozen.question_labels.clone(),
         RunState::Succeeded => frozen.success_labels.clone(),
         RunState::Failed | RunState::TimedOut => frozen.failure_labels.clone(),
         _ => Vec::new(),
     }
+}
+
+/// Whether the agent left something that only people can answer.
+fn has_questions(run: &Run) -> bool {
+    let result = run.result.as_ref();
+    result.is_some_and(|result| !result.answer.questions.is_empty())
 }
 
 /// Issue and pull request of a run, as far as they can carry labels.

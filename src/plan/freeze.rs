@@ -9,7 +9,8 @@ use super::{index::Index, revise::revised_pull};
 use crate::{
     cluster::manifests::namespace_name,
     desired::model::{
-        AgentView, Desired, LabelMeaning, Member, PullRequestRule, StageSpec, TemplateKind,
+        AgentView, ClosesIssue, Desired, LabelMeaning, LabelsAfter, Member, RbacProfile,
+        RuntimeMode, StageSpec, TemplateKind,
     },
     domain::{
         effect::content_hash,
@@ -109,7 +110,7 @@ pub(super) fn freeze(index: &Index<'_>, run: &Run) -> Result<Launch, NotYet> {
 }
 
 /// The branch and where it stands: the pull request's on a revise; else `codex/issue-N`,
-/// or a name of the run's own where that is someone else's.
+/// or a name of the run's own where that is someone else's or was merged.
 fn branch(
     index: &Index<'_>,
     run: &Run,
@@ -119,22 +120,47 @@ fn branch(
         return Ok((pull.head.clone(), Some(pull.head_sha.clone())));
     }
     let name = format!("codex/issue-{}", run.work_item);
+    let own = || BranchName::new(format!("{name}-{}", run.id.short()));
+    // Work on the issue goes on where its open pull request stands.
+    let open = revised_pull(index, run.work_subject()).filter(|pull| pull.head.as_str() != name);
+    if let Some(pull) = open {
+        return Ok((pull.head.clone(), Some(pull.head_sha.clone())));
+    }
     match index.branch(run.repository, &name) {
         None => Err(NotYet::Wait(format!("branch {name} is not read yet"))),
+        Some(row) if row.head.is_some() && is_merged(index, run, &name) => Ok((own(), None)),
         Some(row) if row.head.is_none() || row.ours || has_our_pull(index, run, &name) => {
             Ok((BranchName::new(name), row.head.clone()))
         }
-        Some(_) => Ok((BranchName::new(format!("{name}-{}", run.id.short())), None)),
+        Some(_) => Ok((own(), None)),
     }
 }
 
 /// Whether a pull request of ours comes from the branch: then a push of ours made it, even
 /// where a restored database has forgotten that.
 fn has_our_pull(index: &Index<'_>, run: &Run, branch: &str) -> bool {
-    index
-        .pulls_of_branch(run.repository, branch)
-        .iter()
-        .any(|pull| index.is_ours(pull.author.as_ref()) && !runs_marked_in(&pull.body).is_empty())
+    our_pulls(index, run, branch).next().is_some()
+}
+
+/// Whether the branch has done its work: what was squashed or rebased in the merge would come
+/// back as a conflict.
+fn is_merged(index: &Index<'_>, run: &Run, branch: &str) -> bool {
+    let newest = our_pulls(index, run, branch).max_by_key(|pull| pull.number);
+    newest.is_some_and(|pull| pull.merged)
+}
+
+fn our_pulls<'a>(
+    index: &Index<'a>,
+    run: &Run,
+    branch: &str,
+) -> impl Iterator<Item = &'a PullRequest> {
+    let pulls = index.pulls_of_branch(run.repository, branch).into_iter();
+    let own = &index.own;
+    let is_ours = move |pull: &&PullRequest| {
+        let author = pull.author.as_ref();
+        author.is_some_and(|author| own.iter().any(|own| own.actor.id == author.id))
+    };
+    pulls.filter(move |pull| is_ours(pull) && !runs_marked_in(&pull.body).is_empty())
 }
 
 fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
@@ -162,7 +188,11 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
     let reasoning =
         reasoning.unwrap_or_else(|| desired.default_reasoning(agent.spec).as_str().to_owned());
     let (template, prompt) = prompt(index, parts, &model, &reasoning)?;
-    let profile = agent.spec.rbac_profile.as_str();
+    // Who gets the repository alone has nothing to do in the cluster.
+    let profile = match stage.runtime_mode {
+        RuntimeMode::FullEnv => agent.spec.rbac_profile.as_str(),
+        RuntimeMode::CodeOnly => RbacProfile::None.as_str(),
+    };
     let issue_number = u64::try_from(run.work_item.0).unwrap_or_default();
     Ok(FrozenRun {
         revision: desired.revision.unwrap_or(Revision(0)),
@@ -181,7 +211,8 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         prompt,
         base_branch: parts.base.clone(),
         issue_title: parts.issue.title.clone(),
-        pull_request_required: stage.pull_request == PullRequestRule::Required,
+        pull_request: stage.pull_request,
+        closes_issue: closes_issue(index, parts),
         namespace: namespace_name(
             &index.settings().namespace_prefix,
             project.as_str(),
@@ -193,10 +224,11 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
             .max(1),
         max_attempts: i32::try_from(policy.max_attempts).unwrap_or(3).max(1),
         success_labels: outcome_labels(desired, &stage.on_success),
+        question_labels: outcome_labels(desired, &with_questions(stage)),
         failure_labels: outcome_labels(desired, &stage.on_failure),
         clear_labels: clear_labels(desired),
         allow_workflow_pushes: desired.guardrails(project).allow_workflow_pushes,
-        rbac_profile: (profile != "none").then(|| profile.to_owned()),
+        rbac_profile: (profile != RbacProfile::None.as_str()).then(|| profile.to_owned()),
         requests: agent.spec.resources.requests.clone(),
         limits: agent.spec.resources.limits.clone(),
         runtime_class: desired.platform.runtime_class.clone(),
@@ -208,11 +240,30 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
     })
 }
 
+/// What a success puts on where it leaves questions.
+pub(super) fn with_questions(stage: &StageSpec) -> LabelsAfter {
+    let (well, open) = (&stage.on_success, &stage.on_questions);
+    LabelsAfter {
+        state: open.state.or(well.state),
+        needs: well.needs.union(&open.needs).cloned().collect(),
+    }
+}
+
+/// Whether merging the run's pull request closes the issue: one that goes through several
+/// stages is still needed by the next.
+fn closes_issue(index: &Index<'_>, parts: &Parts<'_>) -> bool {
+    let other_stage = |run: &&Run| {
+        run.work_subject() == parts.run.work_subject() && run.kind.stage != parts.run.kind.stage
+    };
+    match parts.stage.closes_issue {
+        ClosesIssue::Never => false,
+        ClosesIssue::Always => true,
+        ClosesIssue::Alone => !index.runs.values().copied().any(|run| other_stage(&run)),
+    }
+}
+
 /// The `state:*` and `need:*` labels that an outcome puts on.
-pub(super) fn outcome_labels(
-    desired: &Desired,
-    after: &crate::desired::model::LabelsAfter,
-) -> Vec<LabelName> {
+pub(super) fn outcome_labels(desired: &Desired, after: &LabelsAfter) -> Vec<LabelName> {
     let state = after
         .state
         .and_then(|state| desired.labels.state.get(state));

@@ -27,6 +27,7 @@ mod environment;
 mod event;
 mod finish;
 mod freeze;
+pub mod guards;
 mod index;
 mod input;
 mod moves;
@@ -38,6 +39,7 @@ mod repository;
 mod result;
 mod revise;
 mod sighting;
+mod standstill;
 mod stop;
 
 pub use self::{
@@ -78,6 +80,7 @@ fn plan_project(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     result::step_results(index, plan);
     stop::step_stopping(index, plan);
     comment::step_comments(index, plan);
+    standstill::step_standstills(index, plan);
     finish::step_finish(index, plan);
     cleanup::step_cleanup(index, plan);
     recover::step_unread(index, plan);

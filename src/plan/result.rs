@@ -19,7 +19,7 @@ use crate::domain::{
     ids::BranchName,
     marker::runs_marked_in,
     report::ReportState,
-    run::{FrozenRun, Outcome, Run, RunState},
+    run::{FrozenRun, Outcome, PullRequestRule, Run, RunState},
 };
 
 /// Follows up the result of every run that has one.
@@ -106,7 +106,12 @@ fn step_pull_request(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &R
         branch,
         ..
     } = *reported;
-    if !frozen.pull_request_required {
+    let wanted = match frozen.pull_request {
+        PullRequestRule::Required => true,
+        PullRequestRule::Optional => reported.result.head.is_some(),
+        PullRequestRule::None => false,
+    };
+    if !wanted {
         stop_run(plan, run, Outcome::Succeeded, "its result is in");
         return;
     }

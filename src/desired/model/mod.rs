@@ -33,5 +33,5 @@ pub use platform::{
 pub use policy::AgentPolicySpec;
 pub use project::{Budgets, Member, MemberRole, ProjectLimits, ProjectSpec};
 pub use repository::RepositorySpec;
-pub use stage::{EntryGuard, LabelsAfter, PullRequestRule, RuntimeMode, StageModelSpec, StageSpec};
+pub use stage::{ClosesIssue, EntryGuard, LabelsAfter, RuntimeMode, StageModelSpec, StageSpec};
 pub use template::{PromptTemplateSpec, Template, TemplateKey, TemplateKind, TemplateScope};

@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::labels::StateKind;
-use crate::domain::ids::{AgentKey, StageKind};
+use crate::domain::{
+    ids::{AgentKey, StageKind},
+    run::PullRequestRule,
+};
 
 /// The stages, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,12 +37,19 @@ pub struct StageSpec {
     /// Whether a run must end with a pull request.
     #[serde(default)]
     pub pull_request: PullRequestRule,
-    /// What must not be set on the issue for a run to start; until then it waits.
+    /// Whether merging that pull request closes the issue.
+    #[serde(default)]
+    pub closes_issue: ClosesIssue,
+    /// What must hold on the issue for a run to start; until then it waits.
     #[serde(default)]
     pub entry: EntryGuard,
     /// Labels set when a run succeeded.
     #[serde(default)]
     pub on_success: LabelsAfter,
+    /// Labels set besides when a run succeeded and left questions that only people can answer;
+    /// its state takes the place of the other.
+    #[serde(default)]
+    pub on_questions: LabelsAfter,
     /// Labels set when a run failed or timed out.
     #[serde(default)]
     pub on_failure: LabelsAfter,
@@ -58,23 +68,27 @@ pub enum RuntimeMode {
     CodeOnly,
 }
 
-/// Whether a run must end with a pull request.
+/// Whether merging the pull request of a stage closes the issue.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
-pub enum PullRequestRule {
-    /// A run without one fails.
+pub enum ClosesIssue {
+    /// It does not: the issue goes on to other stages.
     #[default]
-    Required,
-    /// None is opened.
-    None,
+    Never,
+    /// It does where the issue went through no other stage.
+    Alone,
+    /// It does.
+    Always,
 }
 
 /// What keeps a run from starting.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EntryGuard {
+    /// Stages of which a run must have succeeded on the issue.
+    pub after: BTreeSet<StageKind>,
     /// States that keep it waiting while their label is set.
     pub without_states: BTreeSet<StateKind>,
     /// Needs that keep it waiting while their label is set: keys of the catalogue's `need`.

@@ -20,6 +20,8 @@ pub(super) enum Word {
     Timeline,
     WhatYouCanDo,
     Summary,
+    Tests,
+    Questions,
     Reason,
     Config,
     StateQueued,
@@ -56,6 +58,8 @@ pub(super) enum Word {
     BlockedBody,
     BlockedAsk,
     BlockedResolved,
+    StageMissingBody,
+    StageMissingAsk,
     RefusedTitle,
     RefusedNoRights,
     RefusedContentChanged,
@@ -67,6 +71,7 @@ pub(super) enum Word {
     PullRequestFacts,
     PullRequestNotice,
     PullRequestTitle,
+    PartOf,
     NoSummary,
 }
 
@@ -98,6 +103,8 @@ impl Word {
             Self::Timeline => "Timeline",
             Self::WhatYouCanDo => "What you can do",
             Self::Summary => "Summary",
+            Self::Tests => "What was tried out",
+            Self::Questions => "Questions for people",
             Self::Reason => "Reason",
             Self::Config => "Config",
             Self::StateQueued => "queued",
@@ -145,7 +152,13 @@ impl Word {
             Self::BlockedAsk => {
                 "Remove it when the issue may go on; the work starts by itself then."
             }
-            Self::BlockedResolved => "The issue was blocked; that is over, and the work goes on.",
+            Self::BlockedResolved => "The issue was blocked; that is over.",
+            Self::StageMissingBody => {
+                "What was asked for comes after the stage {}, which has not succeeded on this issue."
+            }
+            Self::StageMissingAsk => {
+                "Have that done first ({}); what was asked for starts by itself then."
+            }
             Self::RefusedTitle => "The label {} was not accepted",
             Self::RefusedNoRights => {
                 "Whoever put it on may not start this work: it takes a role in the project that allows it, and write access to the repository."
@@ -169,6 +182,7 @@ impl Word {
                 "The summary is the agent's own; mentions and commands in it were defused."
             }
             Self::PullRequestTitle => "Work on issue {}",
+            Self::PartOf => "Part of #{}",
             Self::NoSummary => "The agent left no summary.",
         }
     }
@@ -187,6 +201,8 @@ impl Word {
             Self::Timeline => "Ход работы",
             Self::WhatYouCanDo => "Что можно сделать",
             Self::Summary => "Итог",
+            Self::Tests => "Что проверено",
+            Self::Questions => "Вопросы к людям",
             Self::Reason => "Причина",
             Self::Config => "Конфигурация",
             Self::StateQueued => "в очереди",
@@ -232,8 +248,12 @@ impl Word {
             Self::BlockedTitle => "Задача заблокирована",
             Self::BlockedBody => "Метка {} не даёт начать то, о чём просили.",
             Self::BlockedAsk => "Снимите её, когда можно продолжать: работа начнётся сама.",
-            Self::BlockedResolved => {
-                "Задача была заблокирована; теперь это не так, и работа продолжается."
+            Self::BlockedResolved => "Задача была заблокирована; теперь это не так.",
+            Self::StageMissingBody => {
+                "То, о чём просили, идёт после этапа {}, а он на этой задаче ещё не пройден."
+            }
+            Self::StageMissingAsk => {
+                "Сначала пройдите его ({}): то, о чём просили, начнётся после этого само."
             }
             Self::RefusedTitle => "Метка {} не принята",
             Self::RefusedNoRights => {
@@ -258,6 +278,7 @@ impl Word {
                 "Итог написан самим агентом; упоминания и команды в нём обезврежены."
             }
             Self::PullRequestTitle => "Работа над задачей {}",
+            Self::PartOf => "Часть работы по #{}",
             Self::NoSummary => "Агент не оставил итога.",
         }
     }

@@ -3,6 +3,8 @@
 //! The link that closes the issue is written here and only here: the agent's
 //! words cannot close anything.
 
+use std::fmt::Write as _;
+
 use super::{
     Language,
     catalogue::Word,
@@ -10,6 +12,7 @@ use super::{
     status::{code_span, table},
 };
 use crate::domain::{
+    fact::Answer,
     ids::{AgentKey, CommitSha, IssueNumber, LabelName, Locale, RunId},
     marker::pull_request_marker,
 };
@@ -21,13 +24,18 @@ const MAX_TITLE_CHARS: usize = 120;
 /// more than 65,536 characters.
 const MAX_SUMMARY_CHARS: usize = 20_000;
 
+/// The longest sentence in a list.
+const MAX_LINE_CHARS: usize = 600;
+
 /// What the body of a run's pull request says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PullRequestBody {
     /// The run.
     pub run: RunId,
-    /// The issue that the work is for; merging closes it.
+    /// The issue that the work is for.
     pub issue: IssueNumber,
+    /// Whether merging closes it.
+    pub closes_issue: bool,
     /// The label that asked for it, where one did.
     pub label: Option<LabelName>,
     /// The agent.
@@ -37,17 +45,16 @@ pub struct PullRequestBody {
     /// The commit of the config repo that the run was frozen with.
     pub config_sha: CommitSha,
     /// The agent's words.
-    pub summary: String,
+    pub answer: Answer,
 }
 
 /// The body of a run's pull request.
 pub fn pull_request_body(body: &PullRequestBody, locale: &Locale) -> String {
     let language = Language::of(locale);
-    let summary: String = body.summary.chars().take(MAX_SUMMARY_CHARS).collect();
-    let neutral = neutral::neutralise(&summary);
-    let summary = match neutral.trim() {
-        "" => Word::NoSummary.text(language),
-        text => text,
+    let link = if body.closes_issue {
+        format!("Closes #{}", body.issue)
+    } else {
+        Word::PartOf.with(language, &body.issue.to_string())
     };
     let facts = table(
         &[
@@ -63,14 +70,46 @@ pub fn pull_request_body(body: &PullRequestBody, locale: &Locale) -> String {
         language,
     );
     format!(
-        "{intro}\n\nCloses #{issue}\n\n### {title}\n\n{summary}\n\n### {facts_title}\n\n{facts}\n{notice}\n\n{mark}\n",
+        "{intro}\n\n{link}\n\n{words}### {facts_title}\n\n{facts}\n{notice}\n\n{mark}\n",
         intro = Word::PullRequestIntro.text(language),
-        issue = body.issue,
-        title = Word::Summary.text(language),
+        words = words(&body.answer, language),
         facts_title = Word::PullRequestFacts.text(language),
         notice = Word::PullRequestNotice.text(language),
         mark = pull_request_marker(&body.run),
     )
+}
+
+/// The agent's words without their power, a section each.
+fn words(answer: &Answer, language: Language) -> String {
+    let neutral = |text: &str| {
+        let text: String = text.chars().take(MAX_SUMMARY_CHARS).collect();
+        neutral::neutralise(&text).trim().to_owned()
+    };
+    let summary = match neutral(&answer.summary) {
+        text if text.is_empty() => Word::NoSummary.text(language).to_owned(),
+        text => text,
+    };
+    let tests = answer.tests.as_deref().map(neutral).unwrap_or_default();
+    let sections = [
+        (Word::Summary, summary),
+        (Word::Tests, tests),
+        (Word::Questions, list(&answer.questions)),
+    ];
+    let mut words = String::new();
+    for (title, text) in sections.iter().filter(|(_, text)| !text.is_empty()) {
+        write!(words, "### {}\n\n{text}\n\n", title.text(language))
+            .expect("a String takes every write");
+    }
+    words
+}
+
+/// Foreign sentences as a list, a line each.
+pub(super) fn list(sentences: &[String]) -> String {
+    let lines: Vec<_> = sentences
+        .iter()
+        .map(|sentence| format!("- {}", neutral::one_line(sentence, MAX_LINE_CHARS)))
+        .collect();
+    lines.join("\n")
 }
 
 /// The title of a run's pull request: the agent's, else the issue's, else one of our own.

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Language, catalogue::Word, neutral};
+use super::{Language, catalogue::Word, neutral, pull_request::list};
 use crate::domain::{
     Timestamp,
+    fact::Answer,
     ids::{AgentKey, BranchName, IssueNumber, LabelName, Locale, RunId},
     marker::comment_marker,
 };
@@ -61,7 +62,7 @@ pub enum Phase {
     /// It ended well; without a pull request nothing had to be changed.
     Succeeded {
         /// The agent's words.
-        summary: Option<String>,
+        answer: Option<Answer>,
     },
     /// It ended badly.
     Failed {
@@ -131,6 +132,15 @@ pub fn status_comment(comment: &StatusComment, locale: &Locale) -> String {
     if let Some((word, text)) = words_of(&comment.phase) {
         let text = neutral::one_line(text, MAX_REASON_CHARS);
         push_section(&mut body, word.text(language), &text);
+    }
+    if let Phase::Succeeded {
+        answer: Some(Answer { questions, .. }),
+    } = &comment.phase
+        && !questions.is_empty()
+    {
+        let title = Word::Questions.text(language);
+        write!(body, "\n**{title}:**\n\n{}\n", list(questions))
+            .expect("a String takes every write");
     }
     push_timeline(&mut body, &comment.timeline, language);
     let advice = advice(comment, language);
@@ -235,7 +245,10 @@ fn words_of(phase: &Phase) -> Option<(Word, &str)> {
         | Phase::Waiting
         | Phase::TimedOut
         | Phase::Cancelled { .. } => None,
-        Phase::Succeeded { summary } => summary.as_deref().map(|text| (Word::Summary, text)),
+        Phase::Succeeded { answer } => {
+            let answer = answer.as_ref();
+            answer.map(|answer| (Word::Summary, answer.summary.as_str()))
+        }
     }
     .filter(|(_, text)| !text.trim().is_empty())
 }

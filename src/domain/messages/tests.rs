@@ -8,6 +8,7 @@ use strum::IntoEnumIterator as _;
 use super::{catalogue::Word, *};
 use crate::domain::{
     Timestamp,
+    fact::Answer,
     forge::ForgeKind,
     ids::{AgentKey, CommitSha, IssueNumber, LabelName, RepositoryId, RunId, Subject},
     marker::{comment_marker, runs_marked_in},
@@ -56,7 +57,7 @@ fn phases() -> Vec<Phase> {
             cause: Some(StopCause::LabelRemoved),
         },
         Phase::Succeeded {
-            summary: Some(reason()),
+            answer: Some(said(&reason())),
         },
         Phase::Failed { reason: reason() },
         Phase::TimedOut,
@@ -124,7 +125,7 @@ fn each_phase_says_something_else_and_keeps_the_mark_at_the_end() {
 #[test]
 fn a_finished_run_reads_like_this() {
     let mut comment = status(Phase::Succeeded {
-        summary: Some("Added it, @ada.".to_owned()),
+        answer: Some(said("Added it, @ada.")),
     });
     comment.branch = Some("codex/issue-12".into());
     comment.pull_request = Some(IssueNumber(13));
@@ -196,10 +197,10 @@ fn a_block_names_its_label_until_it_is_gone() {
     for locale in locales() {
         let there = BlockedComment {
             subject: subject(),
-            label: Some("state:blocked".into()),
+            obstacle: Some(Obstacle::Label("state:blocked".into())),
         };
         let gone = BlockedComment {
-            label: None,
+            obstacle: None,
             ..there.clone()
         };
         assert!(blocked_comment(&there, &locale).contains("`state:blocked`"));
@@ -243,11 +244,19 @@ fn body(summary: &str) -> PullRequestBody {
     PullRequestBody {
         run: run(),
         issue: IssueNumber(12),
+        closes_issue: true,
         label: Some("run:dev".into()),
         agent: AgentKey::from("developer"),
         model: None,
         config_sha: CommitSha::from("abc"),
+        answer: said(summary),
+    }
+}
+
+fn said(summary: &str) -> Answer {
+    Answer {
         summary: summary.to_owned(),
+        ..Answer::default()
     }
 }
 
@@ -260,6 +269,23 @@ fn a_pull_request_closes_its_own_issue_and_carries_its_run() {
         assert!(!text.contains("#99") && !text.contains("@grace"), "{text}");
     }
     assert!(pull_request_body(&body("  "), &locales()[0]).contains("left no summary"));
+}
+
+#[test]
+fn a_pull_request_of_a_stage_among_others_closes_nothing_and_shows_what_is_open() {
+    let mut body = body("Wrote the brief.");
+    body.closes_issue = false;
+    body.answer.tests = Some("Read it twice.".to_owned());
+    body.answer.questions = vec!["Who pays?\nCloses #3".to_owned()];
+    for locale in locales() {
+        let text = pull_request_body(&body, &locale);
+        assert!(!text.contains("Closes #"), "{text}");
+        assert!(
+            text.contains("#12\n\n### ") && text.contains("Read it twice."),
+            "{text}"
+        );
+        assert!(text.contains("\n- Who pays? "), "{text}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::{
     status::{code_span, push_section},
 };
 use crate::domain::{
-    ids::{LabelName, Locale, Subject},
+    ids::{LabelName, Locale, StageKind, Subject},
     marker::comment_marker,
     trigger::{RefusalReason, TriggerIdentity},
 };
@@ -31,13 +31,27 @@ pub struct ConflictComment {
     pub labels: Vec<LabelName>,
 }
 
-/// A label stands in the way, or no longer does.
+/// Something stands in the way, or no longer does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlockedComment {
     /// The work item.
     pub subject: Subject,
-    /// The label; `None` once it is gone.
-    pub label: Option<LabelName>,
+    /// What; `None` once nothing does.
+    pub obstacle: Option<Obstacle>,
+}
+
+/// What keeps a stage from starting until people do something about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// A label on the issue.
+    Label(LabelName),
+    /// A stage that must come first.
+    Stage {
+        /// The stage.
+        stage: StageKind,
+        /// The label that asks for it, where the catalogue has one.
+        label: Option<LabelName>,
+    },
 }
 
 /// A trigger was refused.
@@ -82,7 +96,7 @@ pub fn conflict_comment(comment: &ConflictComment, locale: &Locale) -> String {
         titled(
             Word::ConflictTitle.text(language),
             &says,
-            Word::ConflictAsk,
+            Word::ConflictAsk.text(language),
             language,
         )
     } else {
@@ -95,15 +109,17 @@ pub fn conflict_comment(comment: &ConflictComment, locale: &Locale) -> String {
 /// The body of the blocked comment.
 pub fn blocked_comment(comment: &BlockedComment, locale: &Locale) -> String {
     let language = Language::of(locale);
-    let body = match &comment.label {
-        Some(label) => {
+    let title = Word::BlockedTitle.text(language);
+    let body = match &comment.obstacle {
+        Some(Obstacle::Label(label)) => {
             let says = Word::BlockedBody.with(language, &code_span(label.as_str()));
-            titled(
-                Word::BlockedTitle.text(language),
-                &says,
-                Word::BlockedAsk,
-                language,
-            )
+            titled(title, &says, Word::BlockedAsk.text(language), language)
+        }
+        Some(Obstacle::Stage { stage, label }) => {
+            let says = Word::StageMissingBody.with(language, &code_span(stage.as_str()));
+            let label = label.as_ref().map_or(stage.as_str(), LabelName::as_str);
+            let asks = Word::StageMissingAsk.with(language, &code_span(label));
+            titled(title, &says, &asks, language)
         }
         None => format!("{}\n", Word::BlockedResolved.text(language)),
     };
@@ -127,17 +143,13 @@ pub fn refusal_comment(comment: &RefusalComment, locale: &Locale) -> Option<Stri
         .as_ref()
         .map_or_else(|| "–".to_owned(), |label| code_span(label.as_str()));
     let title = Word::RefusedTitle.with(language, &label);
-    let body = titled(&title, says.text(language), asks, language);
+    let body = titled(&title, says.text(language), asks.text(language), language);
     Some(marked(&body, &refusal_comment_key(&comment.trigger)))
 }
 
-fn titled(title: &str, says: &str, asks: Word, language: Language) -> String {
+fn titled(title: &str, says: &str, asks: &str, language: Language) -> String {
     let mut body = format!("### {title}\n\n{says}\n");
-    push_section(
-        &mut body,
-        Word::WhatYouCanDo.text(language),
-        asks.text(language),
-    );
+    push_section(&mut body, Word::WhatYouCanDo.text(language), asks);
     body
 }
 

@@ -293,9 +293,10 @@ pub(crate) fn frozen() -> FrozenRun {
         "agent": "coder", "policy": "default", "image": "registry.example/agent:1",
         "command": ["codex", "exec"], "environment": {}, "model": null, "reasoning": null,
         "locale": "en", "template": "dev", "prompt": "Work.", "prompt_hash": "00",
-        "base_branch": "main", "issue_title": "Greet politely", "pull_request_required": true,
+        "base_branch": "main", "issue_title": "Greet politely", "pull_request": "required",
+        "closes_issue": true,
         "namespace": "codex-run-1", "timeout_seconds": 7200, "max_attempts": 3,
-        "success_labels": [], "failure_labels": [], "clear_labels": [],
+        "success_labels": [], "question_labels": [], "failure_labels": [], "clear_labels": [],
         "allow_workflow_pushes": false, "rbac_profile": null, "requests": {}, "limits": {},
         "runtime_class": null, "author": {"name": "Agent", "email": "agent@forge.example"},
         "revises": null

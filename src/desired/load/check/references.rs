@@ -149,6 +149,12 @@ fn stages(objects: &Objects, errors: &mut Vec<ConfigError>) {
             (Kind::Agent, agent),
             errors,
         );
+        for (at, earlier) in stage.entry.after.iter().enumerate() {
+            let path = ["spec", "stages", &index, "entry", "after", &at.to_string()];
+            let others = model.spec.stages.iter().map(|other| other.kind.as_str());
+            let others = others.filter(|other| *other != stage.kind.as_str());
+            among(model, &path, ("stage", earlier.as_str()), others, errors);
+        }
         stage_labels(objects, model, &index, stage, errors);
     }
     let Some(catalogue) = objects.catalogues.first() else {
@@ -209,6 +215,7 @@ fn stage_labels<T>(
         }
     };
     after("onSuccess", &stage.on_success);
+    after("onQuestions", &stage.on_questions);
     after("onFailure", &stage.on_failure);
     for (at, need) in stage.entry.without_needs.iter().enumerate() {
         let path = [

@@ -1,0 +1,196 @@
+//! Entry guards: what must hold before a stage starts, as one table.
+//!
+//! The guards are asked in their order and the first that does not hold answers.
+//! The page of stages in `docs/` is written from the same table.
+
+use super::{
+    disposition::{Judged, wait_config},
+    index::Index,
+    revise::{is_rebuilt, revised_pull},
+};
+use crate::{
+    desired::model::{Desired, LabelMeaning, StageSpec, Suspend},
+    domain::{
+        forge::Issue,
+        ids::{LabelName, ProjectKey, StageKind, Subject},
+        run::RunState,
+        trigger::{Disposition, RefusalReason, Trigger, WaitReason},
+    },
+};
+
+/// A guard, for people.
+#[derive(Debug, Clone, Copy)]
+pub struct Guard {
+    /// Its name.
+    pub name: &'static str,
+    /// What must hold.
+    pub asks: &'static str,
+    /// What becomes of the trigger where it does not.
+    pub otherwise: &'static str,
+    holds: fn(&Asked<'_>) -> Judged,
+}
+
+/// All guards, in the order in which they are asked.
+pub const GUARDS: [Guard; 6] = [
+    Guard {
+        name: "stage",
+        asks: "the config knows the stage",
+        otherwise: "waits for the config",
+        holds: stage_known,
+    },
+    Guard {
+        name: "agent",
+        asks: "the stage's agent is in the config and enabled",
+        otherwise: "waits for the config",
+        holds: agent_enabled,
+    },
+    Guard {
+        name: "labels",
+        asks: "no label of `entry.withoutStates` or `entry.withoutNeeds` is on the issue",
+        otherwise: "waits until it is taken off, and says so on the issue",
+        holds: nothing_blocks,
+    },
+    Guard {
+        name: "after",
+        asks: "a run of each stage in `entry.after` has succeeded on the issue",
+        otherwise: "waits until one has, and says so on the issue",
+        holds: earlier_stages_done,
+    },
+    Guard {
+        name: "suspend",
+        asks: "neither project nor platform is suspended",
+        otherwise: "waits until it is resumed",
+        holds: not_suspended,
+    },
+    Guard {
+        name: "revise",
+        asks: "for a revise: an open pull request of ours is there to be revised",
+        otherwise: "waits for a run at work that may bring one; is refused without any",
+        holds: something_to_revise,
+    },
+];
+
+/// A trigger that asks for a stage, and where.
+pub(super) struct Asked<'a> {
+    pub(super) index: &'a Index<'a>,
+    pub(super) trigger: &'a Trigger,
+    pub(super) issue: &'a Issue,
+    pub(super) desired: &'a Desired,
+    pub(super) project: &'a ProjectKey,
+}
+
+impl<'a> Asked<'a> {
+    fn stage(&self) -> Option<&'a StageSpec> {
+        self.desired.stage(&self.trigger.kind.stage)
+    }
+
+    fn work_item(&self) -> Subject {
+        Subject {
+            repository: self.trigger.identity.repository,
+            number: self.index.work_item(self.trigger.subject()),
+        }
+    }
+}
+
+/// The answer of the first guard that does not hold.
+pub(super) fn judge(asked: &Asked<'_>) -> Judged {
+    let answers = GUARDS.iter().map(|guard| (guard.holds)(asked));
+    answers
+        .into_iter()
+        .find(|answer| *answer != Judged::Ready)
+        .unwrap_or(Judged::Ready)
+}
+
+fn stage_known(asked: &Asked<'_>) -> Judged {
+    match asked.stage() {
+        Some(_) => Judged::Ready,
+        None => {
+            let kind = &asked.trigger.kind.stage;
+            wait_config(format!("the config knows no stage `{kind}`"))
+        }
+    }
+}
+
+fn agent_enabled(asked: &Asked<'_>) -> Judged {
+    let kind = &asked.trigger.kind.stage;
+    match asked.desired.agent_for(asked.project, kind) {
+        None => wait_config(format!("the config has no agent for stage `{kind}`")),
+        Some(agent) if !agent.spec.enabled => {
+            wait_config(format!("agent `{}` is not enabled", agent.key))
+        }
+        Some(_) => Judged::Ready,
+    }
+}
+
+fn nothing_blocks(asked: &Asked<'_>) -> Judged {
+    let label = asked.stage().and_then(|stage| blocked_by(asked, stage));
+    label.map_or(Judged::Ready, |label| {
+        Judged::Wait(WaitReason::Blocked { label })
+    })
+}
+
+fn blocked_by(asked: &Asked<'_>, stage: &StageSpec) -> Option<LabelName> {
+    let blocks = |label: &&LabelName| match asked.desired.label_in(asked.project, label.as_str()) {
+        Some(LabelMeaning::State(state)) => stage.entry.without_states.contains(&state),
+        Some(LabelMeaning::Need(need)) => stage.entry.without_needs.contains(&need),
+        _ => false,
+    };
+    asked.issue.labels.iter().find(blocks).cloned()
+}
+
+fn earlier_stages_done(asked: &Asked<'_>) -> Judged {
+    let work_item = asked.work_item();
+    let after = asked.stage().map(|stage| &stage.entry.after);
+    let mut missing = after
+        .into_iter()
+        .flatten()
+        .filter(|stage| !has_succeeded(asked.index, work_item, stage));
+    missing.next().map_or(Judged::Ready, |stage| {
+        let stage = stage.clone();
+        Judged::Wait(WaitReason::StageMissing { stage })
+    })
+}
+
+/// Whether a stage has succeeded on a work item. Where a restored database has forgotten the
+/// run, that its label was taken off by us speaks for it.
+fn has_succeeded(index: &Index<'_>, work_item: Subject, stage: &StageKind) -> bool {
+    let by_run = index.runs.values().any(|run| {
+        run.work_subject() == work_item
+            && run.kind.stage == *stage
+            && run.state == RunState::Succeeded
+    });
+    by_run
+        || index.triggers.values().any(|trigger| {
+            trigger.disposition == Disposition::Refused(RefusalReason::Consumed)
+                && trigger.kind.stage == *stage
+                && trigger.identity.repository == work_item.repository
+                && index.work_item(trigger.subject()) == work_item.number
+        })
+}
+
+fn not_suspended(asked: &Asked<'_>) -> Judged {
+    if asked.desired.suspend(asked.project) == Suspend::None {
+        Judged::Ready
+    } else {
+        Judged::Wait(WaitReason::Suspended)
+    }
+}
+
+fn something_to_revise(asked: &Asked<'_>) -> Judged {
+    let work_item = asked.work_item();
+    if !asked.trigger.kind.revise || revised_pull(asked.index, work_item).is_some() {
+        return Judged::Ready;
+    }
+    // A run at work may still bring one.
+    let at_work = asked
+        .index
+        .current_run(work_item)
+        .filter(|run| run.state != RunState::Pending);
+    match at_work {
+        Some(run) => Judged::Wait(WaitReason::BehindRun { run: run.id }),
+        None if is_rebuilt(asked.index, asked.trigger.subject(), work_item) => {
+            Judged::Wait(WaitReason::PullRequestUnknown)
+        }
+        None => Judged::Refuse(RefusalReason::NoPullRequest),
+    }
+}
