@@ -5,6 +5,7 @@
 //! it and it uses none of them. Time enters as a value ([`Timestamp`]), never
 //! by asking a clock.
 
+pub mod approval;
 pub mod effect;
 pub mod event;
 pub mod fact;

@@ -35,6 +35,7 @@ pub(super) fn assemble(sha: CommitSha, objects: Objects) -> Result<Desired, Conf
         stages: first(objects.stage_models).ok_or_else(|| missing(Kind::StageModel))?,
         agents: BTreeMap::new(),
         policies: BTreeMap::new(),
+        approvals: BTreeMap::new(),
         templates: BTreeMap::new(),
         projects: BTreeMap::new(),
     };
@@ -44,6 +45,7 @@ pub(super) fn assemble(sha: CommitSha, objects: Objects) -> Result<Desired, Conf
             repositories: BTreeMap::new(),
             agents: BTreeMap::new(),
             policies: BTreeMap::new(),
+            approvals: BTreeMap::new(),
             templates: BTreeMap::new(),
         };
         desired
@@ -63,6 +65,15 @@ pub(super) fn assemble(sha: CommitSha, objects: Objects) -> Result<Desired, Conf
             Scope::Platform => desired.policies.insert(name, policy.spec),
             Scope::Project(_) => own(&mut desired, &policy)?
                 .policies
+                .insert(name, policy.spec),
+        };
+    }
+    for policy in objects.approvals {
+        let name = policy.name.clone();
+        match &policy.scope {
+            Scope::Platform => desired.approvals.insert(name, policy.spec),
+            Scope::Project(_) => own(&mut desired, &policy)?
+                .approvals
                 .insert(name, policy.spec),
         };
     }

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     desired::model::{
-        AgentPolicySpec, AgentSpec, Kind, LabelCatalogSpec, ObjectName, PlatformSpec, ProjectSpec,
-        PromptTemplateSpec, RepositorySpec, StageModelSpec,
+        AgentPolicySpec, AgentSpec, ApprovalPolicySpec, Kind, LabelCatalogSpec, ObjectName,
+        PlatformSpec, ProjectSpec, PromptTemplateSpec, RepositorySpec, StageModelSpec,
     },
     domain::ids::ProjectKey,
 };
@@ -27,6 +27,8 @@ pub(crate) struct Objects {
     pub(crate) agents: Vec<Document<AgentSpec>>,
     /// Policies.
     pub(crate) policies: Vec<Document<AgentPolicySpec>>,
+    /// Approval policies.
+    pub(crate) approvals: Vec<Document<ApprovalPolicySpec>>,
     /// Projects.
     pub(crate) projects: Vec<Document<ProjectSpec>>,
     /// Repositories.
@@ -84,6 +86,7 @@ impl Objects {
             Kind::StageModel => self.stage_models.push(raw.typed()?),
             Kind::Agent => self.agents.push(raw.typed()?),
             Kind::AgentPolicy => self.policies.push(raw.typed()?),
+            Kind::ApprovalPolicy => self.approvals.push(raw.typed()?),
             Kind::Project => self.projects.push(raw.typed()?),
             Kind::Repository => self.repositories.push(raw.typed()?),
             Kind::PromptTemplate => {

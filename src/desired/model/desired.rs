@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     agent::AgentSpec,
+    approval::{ApprovalPolicySpec, Asked, Terms},
     guardrails::Guardrails,
     kind::ObjectName,
     labels::{LabelCatalogSpec, LabelMeaning},
@@ -47,6 +48,9 @@ pub struct Desired {
     pub agents: BTreeMap<AgentKey, AgentSpec>,
     /// Policies for all projects.
     pub policies: BTreeMap<ObjectName, AgentPolicySpec>,
+    /// Approval policies for all projects.
+    #[serde(default)]
+    pub approvals: BTreeMap<ObjectName, ApprovalPolicySpec>,
     /// Prompt templates for all projects.
     pub templates: BTreeMap<TemplateKey, Template>,
     /// The projects.
@@ -65,6 +69,9 @@ pub struct DesiredProject {
     pub agents: BTreeMap<AgentKey, AgentSpec>,
     /// Policies of its own.
     pub policies: BTreeMap<ObjectName, AgentPolicySpec>,
+    /// Approval policies of its own; they only narrow.
+    #[serde(default)]
+    pub approvals: BTreeMap<ObjectName, ApprovalPolicySpec>,
     /// Prompt templates of its own.
     pub templates: BTreeMap<TemplateKey, Template>,
 }
@@ -182,6 +189,29 @@ impl Desired {
         own.or_else(|| self.policies.get(name))
     }
 
+    /// Who decides on a request of a project's agent, and until when.
+    ///
+    /// The platform's default policy and the one that the project names both
+    /// hold, the stricter word of each. A policy from the project's own folder
+    /// alone can only narrow what holds where there is none: the owner decides.
+    pub fn approval_terms(&self, project: &ProjectKey, asked: &Asked<'_>) -> Terms {
+        let default = self.platform.approval_policy.as_ref();
+        let default = default.and_then(|name| self.approvals.get(name));
+        let named = self.project(project).and_then(|project| {
+            let name = project.spec.approval_policy.as_ref()?;
+            let own = project.approvals.get(name).map(|policy| (policy, true));
+            own.or_else(|| self.approvals.get(name).map(|policy| (policy, false)))
+        });
+        let terms = |policy: &ApprovalPolicySpec| policy.terms(asked);
+        match (default, named) {
+            (Some(default), Some((named, _))) => terms(default).narrowed(terms(named)),
+            (Some(default), None) => terms(default),
+            (None, Some((named, false))) => terms(named),
+            (None, Some((named, true))) => Terms::default().narrowed(terms(named)),
+            (None, None) => Terms::default(),
+        }
+    }
+
     /// How many runs of an agent may be active in a project at once.
     pub fn agent_limit(&self, project: &ProjectKey, agent: &AgentKey) -> Option<u32> {
         let policy = self.policy_for(project, agent)?.max_parallel_runs;
@@ -267,10 +297,12 @@ impl Desired {
             1 + project.repositories.len()
                 + project.agents.len()
                 + project.policies.len()
+                + project.approvals.len()
                 + project.templates.len()
         };
         3 + self.agents.len()
             + self.policies.len()
+            + self.approvals.len()
             + self.templates.len()
             + self.projects.values().map(count).sum::<usize>()
     }

@@ -10,14 +10,7 @@ pub const API_VERSION: &str = "codex-k8s.dev/v1alpha1";
 
 /// Kinds that are named in the design and come with a later version. They are
 /// refused by name, so that nobody believes them to be in force.
-pub const LATER_KINDS: [&str; 6] = [
-    "ApprovalPolicy",
-    "Secret",
-    "Variable",
-    "Database",
-    "Docset",
-    "Schedule",
-];
+pub const LATER_KINDS: [&str; 5] = ["Secret", "Variable", "Database", "Docset", "Schedule"];
 
 /// A kind of document.
 #[derive(
@@ -47,6 +40,8 @@ pub enum Kind {
     Agent,
     /// Limits and time-outs that agents refer to.
     AgentPolicy,
+    /// Who decides on what agents ask for.
+    ApprovalPolicy,
     /// A project: members, locale, slots and limits.
     Project,
     /// A repository of a project.

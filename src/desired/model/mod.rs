@@ -7,6 +7,7 @@
 //! (`BTreeMap`), so the same commit always serialises to the same bytes.
 
 pub mod agent;
+pub mod approval;
 pub mod desired;
 pub mod duration;
 pub mod guardrails;
@@ -22,6 +23,7 @@ pub mod stage;
 pub mod template;
 
 pub use agent::{AgentSpec, CommitAuthor, RbacProfile, Resources};
+pub use approval::{ApprovalPolicySpec, ApprovalRule, Asked};
 pub use desired::{AgentView, Desired, DesiredProject, DesiredRepository};
 pub use duration::DurationText;
 pub use guardrails::{Commands, Egress, Guardrails, Images, Narrowing, PodSecurity};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{duration::DurationText, guardrails::Guardrails};
+use super::{duration::DurationText, guardrails::Guardrails, kind::ObjectName};
 use crate::domain::ids::{LabelName, Locale};
 
 /// Rules and ceilings of the whole installation.
@@ -28,6 +28,9 @@ pub struct PlatformSpec {
     /// The runtime class of agent pods, where the cluster has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime_class: Option<String>,
+    /// The `ApprovalPolicy` that holds in every project; without one the owner decides everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_policy: Option<ObjectName>,
     /// The models agents may use and the labels that choose them.
     pub models: Models,
 }

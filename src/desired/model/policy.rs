@@ -22,8 +22,10 @@ pub struct AgentPolicySpec {
     pub max_attempts: u32,
     /// How long a run may wait for its owner's review. Never zero.
     pub owner_review_timeout: DurationText,
-    /// Stages that an agent may ask to be started, each with a person's approval.
-    pub requestable_stages: BTreeSet<StageKind>,
+    /// Stages that an agent may ask to be started; any when absent. Who decides says the
+    /// `ApprovalPolicy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requestable_stages: Option<BTreeSet<StageKind>>,
 }
 
 impl Default for AgentPolicySpec {
@@ -33,7 +35,7 @@ impl Default for AgentPolicySpec {
             run_timeout: DurationText::from_hours(2),
             max_attempts: 3,
             owner_review_timeout: DurationText::from_hours(24),
-            requestable_stages: BTreeSet::new(),
+            requestable_stages: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{guardrails::Narrowing, platform::Suspend};
+use super::{guardrails::Narrowing, kind::ObjectName, platform::Suspend};
 use crate::domain::{
     forge::Permission,
     ids::{AgentKey, LabelName, Locale, UserId},
@@ -46,6 +46,9 @@ pub struct ProjectSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
     pub priority_label: Option<LabelName>,
+    /// The `ApprovalPolicy` for what its agents ask; beside the platform's the stricter word holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_policy: Option<ObjectName>,
     /// What it takes away from the platform's guardrails.
     #[serde(default)]
     pub narrow: Narrowing,
@@ -55,6 +58,12 @@ impl ProjectSpec {
     /// How many runs may be active at once: its limit, or its slots when it sets none.
     pub fn max_runs(&self) -> u32 {
         self.limits.max_runs.unwrap_or(self.slots).min(self.slots)
+    }
+
+    /// The role that owns the project: the highest that any member entry gives.
+    pub fn owner_role(&self) -> MemberRole {
+        let roles = self.members.iter().map(Member::role);
+        roles.max().unwrap_or(MemberRole::Admin)
     }
 }
 

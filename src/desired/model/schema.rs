@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     agent::AgentSpec,
+    approval::ApprovalPolicySpec,
     kind::{API_VERSION, Kind, Metadata},
     labels::LabelCatalogSpec,
     platform::PlatformSpec,
@@ -99,6 +100,7 @@ fn spec_schema(kind: Kind) -> Value {
         Kind::StageModel => schema_of::<StageModelSpec>(),
         Kind::Agent => schema_of::<AgentSpec>(),
         Kind::AgentPolicy => schema_of::<AgentPolicySpec>(),
+        Kind::ApprovalPolicy => schema_of::<ApprovalPolicySpec>(),
         Kind::Project => schema_of::<ProjectSpec>(),
         Kind::Repository => schema_of::<RepositorySpec>(),
         Kind::PromptTemplate => schema_of::<PromptTemplateSpec>(),

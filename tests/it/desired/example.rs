@@ -5,9 +5,13 @@ use std::{collections::BTreeSet, path::Path};
 use codex_k8s::{
     desired::{
         load::{load, read_folder},
-        model::{Desired, LabelMeaning, StateKind, TemplateKind, TemplateScope, schema},
+        model::{
+            ApprovalPolicySpec, Asked, Desired, LabelMeaning, ObjectName, RuntimeMode, StateKind,
+            TemplateKind, TemplateScope, schema,
+        },
     },
     domain::{
+        approval::{ApprovalAction, ApprovalMode},
         ids::{AgentKey, CommitSha, Locale, ProjectKey, RepositoryName, StageKind},
         trigger::TriggerKind,
     },
@@ -161,5 +165,49 @@ fn one_schema_accepts_every_document_of_the_example_and_no_other() {
         value["spec"]["surprise"] = serde_json::json!(1);
         assert!(!validator.is_valid(&value), "{}", file.path);
     }
-    assert_eq!(kinds.len(), 7, "{kinds:?}");
+    assert_eq!(kinds.len(), 8, "{kinds:?}");
+}
+
+#[test]
+fn of_the_platforms_and_the_projects_approval_policy_the_stricter_word_counts() {
+    let mut desired = example();
+    let demo = ProjectKey::from("demo");
+    let (agent, stage) = (AgentKey::from("pm"), StageKind::from("intake"));
+    let terms = |desired: &Desired, target: &str| {
+        let asked = Asked {
+            agent: &agent,
+            stage: &stage,
+            runtime_mode: RuntimeMode::CodeOnly,
+            action: ApprovalAction::StartStage,
+            target: &StageKind::from(target),
+        };
+        desired.approval_terms(&demo, &asked)
+    };
+    assert_eq!(terms(&desired, "vision").approval, ApprovalMode::Delegated);
+    assert_eq!(terms(&desired, "dev").approval, ApprovalMode::Owner);
+
+    // A policy in the project's own folder, alone, cannot widen what holds without any.
+    let lax: ApprovalPolicySpec = serde_json::from_value(
+        serde_json::json!({ "expiresAfter": "1h", "rules": [{ "approval": "none" }] }),
+    )
+    .unwrap();
+    let name = ObjectName::from("approvals");
+    let own = &mut desired.projects.get_mut(&demo).unwrap().approvals;
+    own.insert(name.clone(), lax.clone());
+    assert_eq!(terms(&desired, "vision").approval, ApprovalMode::Owner);
+    assert_eq!(terms(&desired, "vision").expires_after.as_secs(), 3_600);
+
+    // Beside a default of the platform it narrows that.
+    desired.platform.approval_policy = Some(name);
+    assert_eq!(terms(&desired, "vision").approval, ApprovalMode::Delegated);
+    desired
+        .projects
+        .get_mut(&demo)
+        .unwrap()
+        .spec
+        .approval_policy = None;
+    assert_eq!(
+        terms(&desired, "vision").expires_after.as_secs(),
+        7 * 86_400
+    );
 }

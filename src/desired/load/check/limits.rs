@@ -15,6 +15,12 @@ pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
     for policy in &objects.policies {
         time_outs(policy, errors);
     }
+    for policy in &objects.approvals {
+        if policy.spec.expires_after.is_zero() {
+            let message = "`expiresAfter` is never zero";
+            errors.push(policy.error(&["spec", "expiresAfter"], Code::InvalidValue, message));
+        }
+    }
     for project in &objects.projects {
         project_limits(objects, project, errors);
         members(project, errors);

@@ -1,5 +1,7 @@
 //! Every name refers to something.
 
+mod approvals;
+
 use crate::desired::{
     load::{
         document::{Document, Scope},
@@ -15,6 +17,7 @@ pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
     agents(objects, errors);
     stages(objects, errors);
     policies(objects, errors);
+    approvals::check(objects, errors);
     projects(objects, errors);
     repositories(objects, errors);
     templates(objects, errors);
@@ -252,7 +255,7 @@ fn policies(objects: &Objects, errors: &mut Vec<ConfigError>) {
         return;
     };
     for policy in &objects.policies {
-        for (at, stage) in policy.spec.requestable_stages.iter().enumerate() {
+        for (at, stage) in policy.spec.requestable_stages.iter().flatten().enumerate() {
             let path = ["spec", "requestableStages", &at.to_string()];
             among(
                 policy,
@@ -298,6 +301,11 @@ fn projects(objects: &Objects, errors: &mut Vec<ConfigError>) {
         });
     }
     for document in &objects.policies {
+        homeless(&document.scope, &|message| {
+            document.error(&path, code, message)
+        });
+    }
+    for document in &objects.approvals {
         homeless(&document.scope, &|message| {
             document.error(&path, code, message)
         });

@@ -14,6 +14,7 @@ pub(super) struct Case {
 }
 
 pub(super) const AGENT: &str = "agents/dev.yaml";
+pub(super) const APPROVALS: &str = "policies/approvals.yaml";
 pub(super) const PROJECT: &str = "projects/demo/project.yaml";
 
 const fn case(
@@ -248,6 +249,30 @@ pub(super) const BETWEEN: &[Case] = &[
         "/spec/guardrails/egress/cidrs/0",
         Code::InvalidValue,
         "not a range",
+    ),
+    case(
+        APPROVALS,
+        ("target: prd", "target: prod"),
+        (16, 15),
+        "/spec/rules/1/target",
+        Code::DanglingReference,
+        "did you mean `prd`",
+    ),
+    case(
+        APPROVALS,
+        ("expiresAfter: 7d", "expiresAfter: 0s"),
+        (6, 17),
+        "/spec/expiresAfter",
+        Code::InvalidValue,
+        "never zero",
+    ),
+    case(
+        PROJECT,
+        ("approvalPolicy: approvals", "approvalPolicy: approvl"),
+        (18, 19),
+        "/spec/approvalPolicy",
+        Code::DanglingReference,
+        "no ApprovalPolicy `approvl`",
     ),
     case(
         PROJECT,
