@@ -188,6 +188,16 @@ impl<'a> PlanBuilder<'a> {
             })
     }
 
+    /// Runs that enter the queue in this plan.
+    pub(super) fn enqueued(&self) -> impl Iterator<Item = &Run> {
+        self.actions
+            .values()
+            .filter_map(|action| match &action.kind {
+                ActionKind::EnqueueRun { new, .. } => Some(new.as_ref()),
+                _ => None,
+            })
+    }
+
     /// Whether anything is planned for a run.
     pub(super) fn acts_on(&self, run: &RunId) -> bool {
         self.actions

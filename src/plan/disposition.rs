@@ -71,33 +71,49 @@ fn decide_work_item(
     work_item: Subject,
     triggers: &[&Trigger],
 ) {
+    let mut contending = Vec::new();
     let mut ready = Vec::new();
+    let mut waiting = Vec::new();
     for trigger in triggers.iter().copied() {
-        match judge(index, trigger) {
+        let judged = judge(index, trigger);
+        if contends(&judged) {
+            contending.push(trigger);
+        }
+        match judged {
             Judged::Ready => ready.push(trigger),
-            Judged::Wait(reason) => {
-                report(plan, trigger, wait_state(&reason), wait_text(&reason));
-            }
+            Judged::Wait(reason) => waiting.push((trigger, reason)),
             Judged::Refuse(reason) => refuse(plan, trigger, reason),
         }
     }
     let current = index.current_run(work_item);
-    let conflict = conflicting(&ready, current);
+    let conflict = conflicting(&contending, current);
     if conflict.len() > 1 {
         let labels = conflict.into_iter().collect();
         let reason = WaitReason::Conflict { labels };
-        for trigger in ready {
+        for trigger in &contending {
             report(plan, trigger, ReportState::Waiting, wait_text(&reason));
         }
-        return;
+        waiting.retain(|(trigger, _)| contending.iter().all(|it| it.identity != trigger.identity));
+        ready.clear();
+    }
+    for (trigger, reason) in waiting {
+        report(plan, trigger, wait_state(&reason), wait_text(&reason));
     }
     start_first(index, plan, work_item, current, &ready);
 }
 
+/// Whether a trigger counts beside others: it is live and authorised, whatever else it waits for.
+fn contends(judged: &Judged) -> bool {
+    matches!(
+        judged,
+        Judged::Ready | Judged::Wait(WaitReason::Blocked { .. } | WaitReason::StageMissing { .. })
+    )
+}
+
 /// The labels of authorised live triggers when they ask for different kinds.
-fn conflicting(ready: &[&Trigger], current: Option<&Run>) -> BTreeSet<LabelName> {
+fn conflicting(contending: &[&Trigger], current: Option<&Run>) -> BTreeSet<LabelName> {
     let pending = current.filter(|run| run.state == RunState::Pending);
-    let kinds: BTreeSet<&TriggerKind> = ready
+    let kinds: BTreeSet<&TriggerKind> = contending
         .iter()
         .map(|t| &t.kind)
         .chain(pending.map(|run| &run.kind))
@@ -105,7 +121,7 @@ fn conflicting(ready: &[&Trigger], current: Option<&Run>) -> BTreeSet<LabelName>
     if kinds.len() < 2 {
         return BTreeSet::new();
     }
-    let labels = ready.iter().filter_map(|t| t.label.clone());
+    let labels = contending.iter().filter_map(|t| t.label.clone());
     labels
         .chain(pending.and_then(|run| run.label.clone()))
         .collect()
@@ -113,15 +129,15 @@ fn conflicting(ready: &[&Trigger], current: Option<&Run>) -> BTreeSet<LabelName>
 
 /// The conflict on a work item in this pass, if there is one.
 pub(super) fn conflict_on(index: &Index<'_>, work_item: Subject) -> Option<Vec<LabelName>> {
-    let ready: Vec<&Trigger> = waiting(index)
+    let contending: Vec<&Trigger> = waiting(index)
         .filter(|trigger| {
             let subject = trigger.subject();
             subject.repository == work_item.repository
                 && index.work_item(subject) == work_item.number
         })
-        .filter(|trigger| judge(index, trigger) == Judged::Ready)
+        .filter(|trigger| contends(&judge(index, trigger)))
         .collect();
-    let labels = conflicting(&ready, index.current_run(work_item));
+    let labels = conflicting(&contending, index.current_run(work_item));
     (labels.len() > 1).then(|| labels.into_iter().collect())
 }
 

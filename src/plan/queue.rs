@@ -20,9 +20,10 @@ use super::{
 use crate::{
     desired::model::Suspend,
     domain::{
+        Timestamp,
         event::EventKind,
         forge::SubjectState,
-        ids::{AgentKey, LabelName, SlotNo},
+        ids::{AgentKey, LabelName, RunId, SlotNo},
         report::ReportState,
         run::{Run, RunState},
     },
@@ -31,6 +32,8 @@ use crate::{
 /// Launches what may be launched, in order.
 pub(super) fn step_queue(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     let mut room = Room::of(index, plan);
+    // What enters the queue in this very plan is launched by the next; its room is not given away.
+    let entering = plan.enqueued().map(|run| Place::of(index, run)).min();
     for run in queue(index) {
         if plan.touches(&run.id) {
             continue;
@@ -38,6 +41,13 @@ pub(super) fn step_queue(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
         match hold(index, run) {
             Hold::Reject(reason) => end_pending(plan, run, RunState::Rejected, reason),
             Hold::Held(reason) => held(plan, run, reason),
+            Hold::Free
+                if entering
+                    .as_ref()
+                    .is_some_and(|first| *first < Place::of(index, run)) =>
+            {
+                plan.report_run(run, ReportState::Queued, "queued: an older run comes first");
+            }
             Hold::Free => launch_or_queue(index, plan, run, &mut room),
         }
     }
@@ -51,23 +61,31 @@ fn queue<'a>(index: &Index<'a>) -> Vec<&'a Run> {
         .copied()
         .filter(|run| run.state == RunState::Pending)
         .collect();
-    sort_queue(&mut queue);
+    queue.sort_by_cached_key(|run| Place::of(index, run));
     queue
 }
 
-/// The queue's order: larger priority, then older; what came into it at the same time goes by
-/// the order of its triggers, whose ids grow.
-pub(super) fn sort_queue(queue: &mut [&Run]) {
-    queue.sort_by_key(|run| {
+/// A run's place in the queue: larger priority, then the older trigger by the forge's own clock
+/// and ids, which grow. When its row was written decides nothing, so that neither a crash nor
+/// the order of a pass's writes does.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    priority: std::cmp::Reverse<i32>,
+    occurred_at: Option<Timestamp>,
+    source_id: (usize, String),
+    run: RunId,
+}
+
+impl Place {
+    fn of(index: &Index<'_>, run: &Run) -> Self {
         let source_id = &run.trigger.source_id;
-        (
-            std::cmp::Reverse(run.priority),
-            run.created_at,
-            source_id.len(),
-            source_id.clone(),
-            run.id,
-        )
-    });
+        Self {
+            priority: std::cmp::Reverse(run.priority),
+            occurred_at: index.triggers.get(&run.trigger).map(|row| row.occurred_at),
+            source_id: (source_id.len(), source_id.clone()),
+            run: run.id,
+        }
+    }
 }
 
 /// What stands between a pending run and its launch besides room.

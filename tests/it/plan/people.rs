@@ -52,6 +52,15 @@ impl World {
         self.set_state(subject, SubjectState::Closed, SubjectState::Open, by);
     }
 
+    /// Somebody merges a pull request and leaves its branch.
+    pub(super) fn merge(&mut self, subject: Subject, by: &str) {
+        let mut pulls = self.rows.pulls.iter_mut();
+        let pull =
+            pulls.find(|row| row.repository == subject.repository && row.number == subject.number);
+        pull.expect("a pull request").merged = true;
+        self.close(subject, by);
+    }
+
     fn set_state(&mut self, subject: Subject, from: SubjectState, to: SubjectState, by: &str) {
         let Some(issue) = self.issue_mut(subject).filter(|issue| issue.state == from) else {
             return;

@@ -123,6 +123,7 @@ impl World {
             status,
             answer: Answer {
                 summary: "All done.".to_owned(),
+                questions: self.questions.clone(),
                 ..Answer::default()
             },
             head,

@@ -157,6 +157,13 @@ impl Player {
             ["edit", number, "by", who] => world.edit(subject(number), who),
             ["comment", number, "by", who] => world.comment(subject(number), who),
             ["review", number, "by", who] => world.review(subject(number), who),
+            ["questions", ref words @ ..] => {
+                world.questions = match words {
+                    [] => Vec::new(),
+                    words => vec![words.join(" ")],
+                };
+            }
+            ["merge", number, "by", who] => world.merge(subject(number), who),
             ["bind"] => world.bind(HELLO),
             ["permission", "unknown"] => {
                 world.permissions = None;

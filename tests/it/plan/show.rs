@@ -124,6 +124,15 @@ impl World {
                     );
                 }
             }
+            "bodies" => {
+                for pull in &self.rows.pulls {
+                    let shown = pull.body.lines().filter(|line| !line.trim().is_empty());
+                    // Up to the facts, which name the run.
+                    for line in shown.take_while(|line| !line.starts_with('|')) {
+                        let _ = writeln!(out, "  #{}: {line}", pull.number);
+                    }
+                }
+            }
             "namespaces" => {
                 for row in &self.cluster.namespaces {
                     let _ = writeln!(out, "  {:?} {}", row.phase, row.name);

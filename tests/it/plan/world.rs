@@ -96,6 +96,8 @@ pub(super) struct World {
     /// What apply refused because the rows had moved on: a planner that reads the rows it
     /// plans on never causes one.
     pub(super) conflicts: Vec<String>,
+    /// What the next results ask people.
+    pub(super) questions: Vec<String>,
     pub(super) last_id: i64,
     pub(super) last_number: i64,
 }
@@ -134,6 +136,7 @@ impl World {
             lingering: false,
             stuck: false,
             conflicts: Vec::new(),
+            questions: Vec::new(),
             last_id: 100,
             last_number: 50,
         };
@@ -404,7 +407,18 @@ impl World {
             .iter()
             .filter(|row| row.state == SubjectState::Open);
         let unsettled = rows.triggers.iter().filter(|row| !row.settled);
+        let from_branches = rows.pulls.iter().filter(|pull| {
+            let mut triggers = unsettled.clone();
+            triggers.any(|row| {
+                row.identity.repository == pull.repository
+                    && pull.head.as_str() == format!("codex/issue-{}", row.number)
+            })
+        });
+        let from_branches: Vec<_> = from_branches
+            .map(|pull| subject(pull.repository, pull.number))
+            .collect();
         of_runs
+            .chain(from_branches)
             .chain(open.map(|row| subject(row.repository, row.number)))
             .chain(unsettled.map(|row| subject(row.identity.repository, row.number)))
             .chain(open_pulls.iter().copied())
