@@ -165,7 +165,6 @@ fn our_pulls<'a>(
 
 fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
     let Parts {
-        run,
         desired,
         project,
         agent,
@@ -193,7 +192,6 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         RuntimeMode::FullEnv => agent.spec.rbac_profile.as_str(),
         RuntimeMode::CodeOnly => RbacProfile::None.as_str(),
     };
-    let issue_number = u64::try_from(run.work_item.0).unwrap_or_default();
     Ok(FrozenRun {
         revision: desired.revision.unwrap_or(Revision(0)),
         config_sha: desired.sha.clone(),
@@ -213,12 +211,7 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         issue_title: parts.issue.title.clone(),
         pull_request: stage.pull_request,
         closes_issue: closes_issue(index, parts),
-        namespace: namespace_name(
-            &index.settings().namespace_prefix,
-            project.as_str(),
-            issue_number,
-            run.id.0,
-        ),
+        namespace: namespace(index, parts),
         timeout_seconds: i64::try_from(policy.run_timeout.as_secs())
             .unwrap_or(7_200)
             .max(1),
@@ -378,22 +371,44 @@ fn context(index: &Index<'_>, parts: &Parts<'_>, model: &str, reasoning: &str) -
     });
     json!({
         "run": { "id": run.id },
-        "project": { "key": parts.project },
+        "project": { "key": parts.project, "name": project_name(parts) },
         "repository": { "full_name": mirror.record.name.to_string(), "url": mirror.record.html_url },
         "issue": {
             "number": issue.number, "title": issue.title, "body": issue.body,
-            "labels": issue.labels, "url": issue.html_url,
+            "labels": issue.labels, "url": issue.html_url, "author": login(issue.author.as_ref()),
             "comments": comments(index, parts),
         },
         "pull_request": pull,
-        "pull": pull,
         "branch": { "name": parts.branch, "base": parts.base },
-        "agent": { "key": parts.agent.key },
+        "agent": { "key": parts.agent.key, "name": agent_name(parts) },
         "model": model,
         "reasoning": reasoning,
-        "stage": { "kind": run.kind.stage },
+        "stage": { "kind": run.kind.stage, "revise": run.kind.revise },
+        "namespace": namespace(index, parts),
         "review": { "comments": review_comments(index, parts) },
     })
+}
+
+fn namespace(index: &Index<'_>, parts: &Parts<'_>) -> String {
+    let run = parts.run;
+    let issue = u64::try_from(run.work_item.0).unwrap_or_default();
+    let prefix = &index.settings().namespace_prefix;
+    namespace_name(prefix, parts.project.as_str(), issue, run.id.0)
+}
+
+fn project_name<'a>(parts: &Parts<'a>) -> &'a str {
+    let named = parts.desired.project(parts.project);
+    let named = named.map(|project| project.spec.display_name.as_str());
+    named
+        .filter(|name| !name.is_empty())
+        .unwrap_or(parts.project.as_str())
+}
+
+fn agent_name<'a>(parts: &Parts<'a>) -> &'a str {
+    match parts.agent.spec.display_name.as_str() {
+        "" => parts.agent.key.as_str(),
+        name => name,
+    }
 }
 
 fn comments(index: &Index<'_>, parts: &Parts<'_>) -> Vec<Value> {

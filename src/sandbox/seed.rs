@@ -68,6 +68,7 @@ state![
     "drafts/discussion.ru.md",
     "labels.yaml",
     "platform.yaml",
+    "policies/approvals.yaml",
     "policies/one-at-a-time.yaml",
     "policies/standard.yaml",
     "projects/demo/project.yaml",

@@ -50,6 +50,46 @@ async fn a_label_becomes_a_pull_request_and_a_review_revises_the_same_one() {
     stage.end().await;
 }
 
+/// The stages of the example, in the order that work takes.
+const STAGES: [&str; 11] = [
+    "intake",
+    "vision",
+    "prd",
+    "arch",
+    "design",
+    "plan",
+    "dev",
+    "qa",
+    "release",
+    "postdeploy",
+    "ops",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issue_walks_from_its_intake_to_operations_on_one_pull_request() {
+    let stage = Stage::start(0.2, &[]).await;
+    for (done, kind) in STAGES.iter().enumerate() {
+        stage.label(1, &format!("run:{kind}"));
+        stage
+            .until(&format!("{kind} is through"), || async {
+                let runs = stage.runs_on(1).await;
+                let run = runs.get(done)?;
+                assert_eq!(run.kind.to_string(), *kind);
+                (run.state == RunState::Succeeded && run.finalized_at.is_some()).then_some(())
+            })
+            .await;
+        let [pull] = stage.pulls()[..] else {
+            panic!("{}", stage.history().await)
+        };
+        let body = stage.issue(pull)["body"].as_str().unwrap().to_owned();
+        // Only the last stage ends the issue.
+        assert_eq!(body.contains("Closes #1"), *kind == "ops", "{kind}: {body}");
+        assert!(stage.labels(1).contains(&"state:in-review".to_owned()));
+    }
+    assert_eq!(stage.comments(1).len(), STAGES.len());
+    stage.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn taking_the_label_off_ends_the_agent_and_the_next_run_waits_until_it_has_gone() {
     let stage = Stage::start(600.0, &[]).await;
