@@ -145,7 +145,9 @@ pub enum WaitReason {
 }
 
 /// Why a trigger was refused. Refusals are final.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::EnumIter, strum::IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 #[strum(serialize_all = "snake_case")]
 pub enum RefusalReason {

@@ -32,6 +32,7 @@ mod index;
 mod input;
 mod moves;
 mod orphans;
+pub mod page;
 mod publish;
 mod queue;
 mod recover;

@@ -37,6 +37,14 @@ fn the_page_of_configuration_is_up_to_date() {
 }
 
 #[test]
+fn the_page_of_stages_is_up_to_date() {
+    check_page(
+        "docs/reference/stages.md",
+        &codex_k8s::plan::page::stages_page(&crate::desired::example::example()),
+    );
+}
+
+#[test]
 fn the_page_of_faults_shows_what_seeds_draw() {
     let (begin, end) = ("<!-- drawn: begin -->\n", "<!-- drawn: end -->");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FAULTS_PAGE);

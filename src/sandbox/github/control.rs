@@ -285,6 +285,7 @@ fn issue_json(world: &World, repo: &Repo, issue: &Issue) -> Value {
         "number": issue.number,
         "url": world.issue_html_url(repo, issue),
         "title": issue.title,
+        "body": issue.body,
         "author": world.user_or_ghost(issue.author).login,
         "state": issue.state_name(),
         "labels": labels.collect::<Vec<_>>(),
