@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::domain::{
-    fact::{Answer, ResultStatus},
+    fact::{Answer, Explanation, ResultStatus},
     ids::LabelName,
 };
 
@@ -23,6 +23,8 @@ const MAX_TESTS_CHARS: usize = 8 * 1024;
 const MAX_QUESTIONS: usize = 20;
 const MAX_QUESTION_CHARS: usize = 1_000;
 const MAX_REQUESTS: usize = 10;
+const MAX_EXPLANATIONS: usize = 10;
+const MAX_EXPLANATION_CHARS: usize = 2_000;
 /// A forge takes no longer label.
 const MAX_LABEL_CHARS: usize = 50;
 /// How many lines make a summary where nothing better is known.
@@ -38,15 +40,17 @@ struct Said {
     tests: Option<String>,
     questions: Vec<String>,
     requests: Vec<String>,
+    explanations: Vec<Explanation>,
 }
 
-const KNOWN: [&str; 6] = [
+const KNOWN: [&str; 7] = [
     "status",
     "summary",
     "title",
     "tests",
     "questions",
     "requests",
+    "explanations",
 ];
 
 /// The end of a command from its exit code, its result file and its output's end.
@@ -108,6 +112,22 @@ fn answer(said: Said, tail: &str) -> Answer {
             .take(MAX_REQUESTS)
             .map(LabelName::new)
             .collect(),
+        explanations: said
+            .explanations
+            .into_iter()
+            .take(MAX_EXPLANATIONS)
+            .map(short)
+            .collect(),
+    }
+}
+
+fn short(said: Explanation) -> Explanation {
+    let short = |text: &str| cut(text.trim(), MAX_EXPLANATION_CHARS);
+    Explanation {
+        file: said.file.as_deref().map(short),
+        why: short(&said.why),
+        gains: short(&said.gains),
+        alternatives: short(&said.alternatives),
     }
 }
 
@@ -208,7 +228,7 @@ mod tests {
     fn the_object_that_ends_the_last_message_is_the_answer() {
         let said = "I am through {really}.\n```json\n{\"summary\":\"Wrote it.\",\"title\":\"Brief\",\
              \"tests\":\"none\",\"questions\":[\"Who pays?\",\"  \"],\"requests\":[\"run:vision\"],\
-             \"mood\":\"fine\"}\n```";
+             \"explanations\":[{\"why\":\"it is short\"}],\"mood\":\"fine\"}\n```";
         let event = serde_json::json!({
             "type": "item.completed", "item": { "type": "agent_message", "text": said },
         });
@@ -222,6 +242,7 @@ mod tests {
             assert_eq!(end.answer.title.as_deref(), Some("Brief"));
             assert_eq!(end.answer.tests.as_deref(), Some("none"));
             assert_eq!(end.answer.questions, ["Who pays?"]);
+            assert_eq!(end.answer.explanations[0].why, "it is short");
             assert_eq!(end.answer.requests, [LabelName::new("run:vision")]);
         }
     }

@@ -31,8 +31,8 @@ pub struct ExplainArgs {
 /// An issue by its repository's name.
 #[derive(Debug, Clone)]
 pub struct IssueRef {
-    repository: RepositoryName,
-    number: IssueNumber,
+    pub(super) repository: RepositoryName,
+    pub(super) number: IssueNumber,
 }
 
 impl std::str::FromStr for IssueRef {

@@ -8,6 +8,7 @@ pub mod explain;
 pub mod migrate;
 pub mod plan;
 pub mod printer;
+pub mod prompt;
 pub mod sandbox;
 pub mod sandbox_agent;
 pub mod schema;
@@ -37,6 +38,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Say why an issue's run is, or is not, where it is
     Explain(explain::ExplainArgs),
+    /// Print the prompt that a run on an issue got, or would get
+    Prompt(prompt::PromptArgs),
     /// Check a config folder offline
     Validate(validate::ValidateArgs),
     /// Print the JSON Schema of the config repo's kinds
@@ -103,6 +106,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::SandboxAgent(args) => sandbox_agent::run(&args),
         Command::Plan(args) => block_on(plan::run(&args)),
         Command::Explain(args) => block_on(explain::run(&args)),
+        Command::Prompt(args) => block_on(prompt::run(&args)),
         Command::Migrate(args) => {
             block_on(migrate::run(&args))?;
             Ok(ExitCode::SUCCESS)

@@ -63,7 +63,7 @@ struct Printed<'a> {
 pub async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let inputs = match &args.input {
         Some(path) => read(path)?,
-        None => observe(args).await?,
+        None => observe(args.config.clone()).await?,
     };
     if let Some(path) = &args.save {
         let file =
@@ -107,8 +107,9 @@ fn read(path: &Path) -> anyhow::Result<Vec<PlanInput>> {
         .with_context(|| format!("read a plan's input from {}", path.display()))
 }
 
-async fn observe(args: &PlanArgs) -> anyhow::Result<Vec<PlanInput>> {
-    let settings = Settings::load(&Sources::from_process(args.config.clone()))?;
+/// The input of each scope, from the rows and one list of the cluster.
+pub(super) async fn observe(config: Option<PathBuf>) -> anyhow::Result<Vec<PlanInput>> {
+    let settings = Settings::load(&Sources::from_process(config))?;
     let store = Store::connect(&StoreSettings::new(settings.database.url.expose_secret()))
         .await
         .context("connect to Postgres")?;

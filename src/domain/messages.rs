@@ -11,6 +11,7 @@
 //! mark; a body ends with its mark from [`marker`](super::marker).
 
 mod catalogue;
+mod learning;
 mod neutral;
 mod pull_request;
 mod status;
@@ -19,6 +20,7 @@ mod trigger;
 #[cfg(test)]
 mod tests;
 
+pub use learning::{learning_block, learning_comment, learning_comment_key};
 pub use neutral::{neutralise, one_line};
 pub use pull_request::{PullRequestBody, pull_request_body, pull_request_title};
 pub use status::{

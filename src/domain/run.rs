@@ -289,6 +289,8 @@ pub struct FrozenRun {
     pub runtime_class: Option<String>,
     /// The author of commits that the runner makes itself.
     pub author: CommitIdentity,
+    /// Whether the agent explains what it does.
+    pub learning: bool,
     /// The pull request that a revise continues.
     pub revises: Option<IssueNumber>,
 }

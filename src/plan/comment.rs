@@ -78,6 +78,49 @@ pub(super) fn status(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -
     )
 }
 
+/// The comment that shows what there is to learn from a run, on its pull request. Nothing waits
+/// for it where it cannot be written.
+pub(super) fn learning(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
+    let explanations = run
+        .result
+        .as_ref()
+        .map(|result| &result.answer.explanations);
+    let explanations = explanations.filter(|said| {
+        let asked = run.frozen.as_ref().is_some_and(|frozen| frozen.learning);
+        asked && run.state == RunState::Succeeded && !said.is_empty()
+    });
+    let Some(explanations) = explanations else {
+        return Ensure::NotNeeded;
+    };
+    let key = messages::learning_comment_key(&run.id);
+    let found = upsert(
+        index,
+        plan,
+        Upsert {
+            key: &key,
+            run: Some(run),
+            subject: Subject {
+                repository: run.repository,
+                number: run.pull_request.unwrap_or(run.work_item),
+            },
+            body: messages::learning_comment(
+                &run.id,
+                explanations,
+                &locale(index, run.frozen.as_ref()),
+            ),
+            event: event::of_run(
+                run,
+                EventKind::CommentUpserted,
+                json!({ "explanations": explanations.len() }),
+            ),
+        },
+    );
+    match found {
+        Ensure::Backoff(_) => Ensure::NotNeeded,
+        found => found,
+    }
+}
+
 fn status_text(index: &Index<'_>, run: &Run) -> StatusComment {
     let frozen = run.frozen.as_ref();
     let revise = TriggerKind {

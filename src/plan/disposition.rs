@@ -264,7 +264,7 @@ pub(super) fn enqueue(
     );
 }
 
-fn new_run(index: &Index<'_>, work_item: Subject, trigger: &Trigger) -> Run {
+pub(super) fn new_run(index: &Index<'_>, work_item: Subject, trigger: &Trigger) -> Run {
     Run {
         id: trigger.identity.run_id(&index.input.installation),
         trigger: trigger.identity.clone(),

@@ -84,6 +84,7 @@ fn finish_run(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
     let reachable = index.repositories.contains_key(&run.repository);
     let chain = [
         comment::status as Link,
+        comment::learning,
         output_labels,
         stale_labels,
         trigger_label,

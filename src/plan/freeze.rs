@@ -3,20 +3,21 @@
 //! The prompt takes title, body and labels as they are read now; comments only
 //! when they stood unedited before the trigger, or come from entitled people.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{index::Index, revise::revised_pull};
+use super::{context::context, index::Index, revise::revised_pull};
 use crate::{
     cluster::manifests::namespace_name,
     desired::model::{
-        AgentView, ClosesIssue, Desired, LabelMeaning, LabelsAfter, Member, RbacProfile,
-        RuntimeMode, StageSpec, TemplateKind,
+        AgentView, ClosesIssue, Desired, LabelMeaning, LabelsAfter, RbacProfile, RuntimeMode,
+        StageSpec, TemplateKind,
     },
     domain::{
         effect::content_hash,
-        forge::{Actor, Comment, Issue, PullRequest, Review, ReviewState},
+        forge::{Issue, PullRequest},
         ids::{BranchName, CommitSha, LabelName, ProjectKey, Revision, Subject},
         marker::runs_marked_in,
+        messages::learning_block,
         mirror::RepositoryMirror,
         run::{CommitIdentity, FrozenRun, Run},
     },
@@ -38,17 +39,18 @@ pub(super) enum NotYet {
     Never(String),
 }
 
-struct Parts<'a> {
-    run: &'a Run,
-    desired: &'a Desired,
-    project: &'a ProjectKey,
-    mirror: &'a RepositoryMirror,
-    issue: &'a Issue,
-    stage: &'a StageSpec,
-    agent: AgentView<'a>,
-    pull: Option<&'a PullRequest>,
-    branch: BranchName,
-    base: BranchName,
+/// What a run is frozen from.
+pub(super) struct Parts<'a> {
+    pub(super) run: &'a Run,
+    pub(super) desired: &'a Desired,
+    pub(super) project: &'a ProjectKey,
+    pub(super) mirror: &'a RepositoryMirror,
+    pub(super) issue: &'a Issue,
+    pub(super) stage: &'a StageSpec,
+    pub(super) agent: AgentView<'a>,
+    pub(super) pull: Option<&'a PullRequest>,
+    pub(super) branch: BranchName,
+    pub(super) base: BranchName,
 }
 
 /// Freezes a pending run.
@@ -229,8 +231,15 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
             name: agent.spec.author.name.clone(),
             email: agent.spec.author.email.clone(),
         },
+        learning: learns(parts),
         revises: parts.pull.map(|pull| pull.number),
     })
+}
+
+/// Whether whoever asked for the run wants to learn from it.
+fn learns(parts: &Parts<'_>) -> bool {
+    let actor = parts.run.actor.as_ref().map(|actor| actor.id);
+    parts.desired.learning_mode(parts.project, actor)
 }
 
 /// What a success puts on where it leaves questions.
@@ -354,152 +363,17 @@ fn prompt(
         .ok_or_else(|| NotYet::Wait("the config has no prompt template for this run".to_owned()))?;
     let mut context = context(index, parts, model, reasoning);
     context["locale"] = json!(template.locale);
-    let text = render(&template.name.to_string(), &template.body, &context)
+    let mut text = render(&template.name.to_string(), &template.body, &context)
         .map_err(|error| NotYet::Never(error.to_string()))?;
+    if learns(parts) {
+        text.push_str(&learning_block(&template.locale));
+    }
     Ok((template.name.to_string(), text))
 }
 
-fn context(index: &Index<'_>, parts: &Parts<'_>, model: &str, reasoning: &str) -> Value {
-    let Parts {
-        run, mirror, issue, ..
-    } = *parts;
-    let pull = parts.pull.map(|pull| {
-        json!({
-            "number": pull.number, "title": pull.title, "body": pull.body,
-            "url": pull.html_url, "head": pull.head, "base": pull.base,
-        })
-    });
-    json!({
-        "run": { "id": run.id },
-        "project": { "key": parts.project, "name": project_name(parts) },
-        "repository": { "full_name": mirror.record.name.to_string(), "url": mirror.record.html_url },
-        "issue": {
-            "number": issue.number, "title": issue.title, "body": issue.body,
-            "labels": issue.labels, "url": issue.html_url, "author": login(issue.author.as_ref()),
-            "comments": comments(index, parts),
-        },
-        "pull_request": pull,
-        "branch": { "name": parts.branch, "base": parts.base },
-        "agent": { "key": parts.agent.key, "name": agent_name(parts) },
-        "model": model,
-        "reasoning": reasoning,
-        "stage": { "kind": run.kind.stage, "revise": run.kind.revise },
-        "namespace": namespace(index, parts),
-        "review": { "comments": review_comments(index, parts) },
-    })
-}
-
-fn namespace(index: &Index<'_>, parts: &Parts<'_>) -> String {
+pub(super) fn namespace(index: &Index<'_>, parts: &Parts<'_>) -> String {
     let run = parts.run;
     let issue = u64::try_from(run.work_item.0).unwrap_or_default();
     let prefix = &index.settings().namespace_prefix;
     namespace_name(prefix, parts.project.as_str(), issue, run.id.0)
-}
-
-fn project_name<'a>(parts: &Parts<'a>) -> &'a str {
-    let named = parts.desired.project(parts.project);
-    let named = named.map(|project| project.spec.display_name.as_str());
-    named
-        .filter(|name| !name.is_empty())
-        .unwrap_or(parts.project.as_str())
-}
-
-fn agent_name<'a>(parts: &Parts<'a>) -> &'a str {
-    match parts.agent.spec.display_name.as_str() {
-        "" => parts.agent.key.as_str(),
-        name => name,
-    }
-}
-
-fn comments(index: &Index<'_>, parts: &Parts<'_>) -> Vec<Value> {
-    let of_issue = |comment: &&Comment| {
-        comment.repository == parts.issue.repository && comment.number == parts.issue.number
-    };
-    let rows = &index.input.rows.comments;
-    let mut comments: Vec<&Comment> = rows
-        .iter()
-        .filter(of_issue)
-        .filter(|comment| enters(index, parts, comment))
-        .collect();
-    comments.sort_by_key(|comment| comment.id);
-    comments
-        .into_iter()
-        .map(|comment| json!({ "author": login(comment.author.as_ref()), "body": comment.body }))
-        .collect()
-}
-
-/// Whether a comment may enter the prompt.
-fn enters(index: &Index<'_>, parts: &Parts<'_>, comment: &Comment) -> bool {
-    let Some(author) = &comment.author else {
-        return false;
-    };
-    if index.own.iter().any(|own| own.actor.id == author.id) {
-        return false;
-    }
-    let before = index
-        .triggers
-        .get(&parts.run.trigger)
-        .is_some_and(|trigger| comment.updated_at <= trigger.occurred_at);
-    before || is_entitled(parts, author)
-}
-
-fn is_entitled(parts: &Parts<'_>, author: &Actor) -> bool {
-    parts.desired.project(parts.project).is_some_and(|project| {
-        project.spec.members.iter().any(|member| {
-            matches!(member, Member::User { id, role, .. } if *id == author.id && role.may_trigger())
-        })
-    })
-}
-
-/// What entitled people said in reviews of the pull request, in the order they said it.
-fn review_comments(index: &Index<'_>, parts: &Parts<'_>) -> Vec<Value> {
-    let Some(pull) = parts.pull else {
-        return Vec::new();
-    };
-    let wanted = |review: &&Review| {
-        review.repository == pull.repository
-            && review.number == pull.number
-            && !review.body.is_empty()
-            && matches!(
-                review.state,
-                ReviewState::ChangesRequested | ReviewState::Commented
-            )
-    };
-    let rows = &index.input.rows;
-    let bodies = rows.reviews.iter().filter(wanted).filter_map(|review| {
-        let author = review
-            .author
-            .as_ref()
-            .filter(|author| is_entitled(parts, author))?;
-        let said = (review.submitted_at, review.id.0, false);
-        Some((said, remark(author, &review.body, None)))
-    });
-    let on_pull = rows
-        .comments
-        .iter()
-        .filter(|comment| comment.repository == pull.repository && comment.number == pull.number);
-    let lines = on_pull
-        .filter(|comment| enters(index, parts, comment))
-        .filter_map(|comment| {
-            let said = (Some(comment.created_at), comment.id.0, true);
-            let author = comment.author.as_ref()?;
-            Some((said, remark(author, &comment.body, Some(comment))))
-        });
-    let mut remarks: Vec<_> = bodies.chain(lines).collect();
-    remarks.sort_by_key(|(said, _)| *said);
-    remarks.into_iter().map(|(_, remark)| remark).collect()
-}
-
-fn remark(author: &Actor, body: &str, comment: Option<&Comment>) -> Value {
-    let place = comment.and_then(|comment| comment.place.as_ref());
-    json!({
-        "author": author.login,
-        "body": body,
-        "path": place.map(|place| &place.path),
-        "line": place.and_then(|place| place.line),
-    })
-}
-
-fn login(author: Option<&Actor>) -> &str {
-    author.map_or("someone", |author| author.login.as_str())
 }

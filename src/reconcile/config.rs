@@ -174,7 +174,9 @@ impl ConfigPoller {
 /// config itself.
 fn members(desired: &Desired) -> Vec<ProjectMembers> {
     let named = |member: &Member| match member {
-        Member::User { id, login, role } => Some(StoredMember {
+        Member::User {
+            id, login, role, ..
+        } => Some(StoredMember {
             id: *id,
             login: login.clone(),
             role: role.as_str().to_owned(),

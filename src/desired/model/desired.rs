@@ -16,7 +16,7 @@ use super::{
     labels::{LabelCatalogSpec, LabelMeaning},
     platform::{PlatformSpec, ReasoningEffort, Suspend},
     policy::AgentPolicySpec,
-    project::ProjectSpec,
+    project::{Member, ProjectSpec},
     stage::{StageModelSpec, StageSpec},
     template::{Template, TemplateKey, TemplateKind},
 };
@@ -24,6 +24,7 @@ use crate::domain::{
     forge::ForgeKind,
     ids::{
         AgentKey, BranchName, CommitSha, Locale, ProjectKey, RepositoryName, Revision, StageKind,
+        UserId,
     },
 };
 
@@ -258,6 +259,21 @@ impl Desired {
             own.and_then(|own| own.get(&key))
                 .or_else(|| self.templates.get(&key))
         })
+    }
+
+    /// Whether agents explain what they do for an account: its own word, else the project's,
+    /// else the platform's.
+    pub fn learning_mode(&self, project: &ProjectKey, user: Option<UserId>) -> bool {
+        let spec = self.project(project).map(|project| &project.spec);
+        let members = spec.map_or(&[][..], |spec| &spec.members);
+        let own = members.iter().find_map(|member| match member {
+            Member::User {
+                id, learning_mode, ..
+            } if Some(*id) == user => *learning_mode,
+            _ => None,
+        });
+        own.or_else(|| spec?.learning_mode)
+            .unwrap_or(self.platform.learning_mode)
     }
 
     /// What agents may use at most in a project.

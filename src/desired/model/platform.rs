@@ -31,6 +31,10 @@ pub struct PlatformSpec {
     /// The `ApprovalPolicy` that holds in every project; without one the owner decides everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_policy: Option<ObjectName>,
+    /// Whether agents explain what they do, for those who ask for it to learn from; projects and
+    /// members may say otherwise.
+    #[serde(default)]
+    pub learning_mode: bool,
     /// The models agents may use and the labels that choose them.
     pub models: Models,
 }

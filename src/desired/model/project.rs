@@ -42,6 +42,9 @@ pub struct ProjectSpec {
     /// Stops the project from starting runs, or stops its runs.
     #[serde(default)]
     pub suspend: Suspend,
+    /// Whether agents explain what they do; the platform's word when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning_mode: Option<bool>,
     /// A label of this project's own that moves a run to the head of the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
@@ -145,6 +148,8 @@ pub enum Member {
         login: String,
         /// What it may do.
         role: MemberRole,
+        /// Whether agents explain what they do for it; the project's word when absent.
+        learning_mode: Option<bool>,
     },
     /// Everyone whom the forge gives a permission on the repository.
     AnyoneWith {
@@ -175,6 +180,9 @@ struct MemberFields {
     /// The account's login, for readers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     login: Option<String>,
+    /// Whether agents explain what they do for this account; the project's word when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    learning_mode: Option<bool>,
     /// Instead of an account: everyone whom the forge gives this right on the repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     anyone_with: Option<ForgeRight>,
@@ -184,7 +192,9 @@ struct MemberFields {
 
 /// Why a member entry is not one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a member is either an account with `id` and `login`, or `anyoneWith` a right")]
+#[error(
+    "a member is either an account with `id` and `login`, perhaps with `learningMode`, or `anyoneWith` a right"
+)]
 struct InvalidMember;
 
 impl TryFrom<MemberFields> for Member {
@@ -193,8 +203,13 @@ impl TryFrom<MemberFields> for Member {
     fn try_from(fields: MemberFields) -> Result<Self, InvalidMember> {
         let role = fields.role;
         match (fields.id, fields.login, fields.anyone_with) {
-            (Some(id), Some(login), None) => Ok(Self::User { id, login, role }),
-            (None, None, Some(right)) => {
+            (Some(id), Some(login), None) => Ok(Self::User {
+                id,
+                login,
+                role,
+                learning_mode: fields.learning_mode,
+            }),
+            (None, None, Some(right)) if fields.learning_mode.is_none() => {
                 let permission = match right {
                     ForgeRight::Write => Permission::Write,
                     ForgeRight::Maintain => Permission::Maintain,
@@ -210,9 +225,15 @@ impl TryFrom<MemberFields> for Member {
 impl From<Member> for MemberFields {
     fn from(member: Member) -> Self {
         match member {
-            Member::User { id, login, role } => Self {
+            Member::User {
+                id,
+                login,
+                role,
+                learning_mode,
+            } => Self {
                 id: Some(id),
                 login: Some(login),
+                learning_mode,
                 anyone_with: None,
                 role,
             },
@@ -225,6 +246,7 @@ impl From<Member> for MemberFields {
                 Self {
                     id: None,
                     login: None,
+                    learning_mode: None,
                     anyone_with: Some(right),
                     role,
                 }

@@ -75,6 +75,14 @@ fn phases() -> Vec<Phase> {
 }
 
 #[test]
+fn the_words_of_learning_mode_differ_from_language_to_language() {
+    for word in super::learning::Word::iter() {
+        let texts = Language::iter().map(|language| word.text(language));
+        assert_eq!(texts.collect::<BTreeSet<_>>().len(), 2, "{word:?}");
+    }
+}
+
+#[test]
 fn every_word_has_its_own_text_in_every_language_with_the_same_places() {
     for word in Word::iter() {
         let texts: Vec<_> = Language::iter()

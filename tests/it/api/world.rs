@@ -409,6 +409,7 @@ fn frozen(command: &[&str]) -> FrozenRun {
         issue_title: "Greet people".to_owned(),
         pull_request: PullRequestRule::Required,
         closes_issue: true,
+        learning: false,
         namespace: "run".to_owned(),
         timeout_seconds: 600,
         max_attempts: 3,

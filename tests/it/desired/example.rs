@@ -6,13 +6,13 @@ use codex_k8s::{
     desired::{
         load::{load, read_folder},
         model::{
-            ApprovalPolicySpec, Asked, Desired, LabelMeaning, ObjectName, RuntimeMode, StateKind,
-            TemplateKind, TemplateScope, schema,
+            ApprovalPolicySpec, Asked, Desired, LabelMeaning, Member, ObjectName, RuntimeMode,
+            StateKind, TemplateKind, TemplateScope, schema,
         },
     },
     domain::{
         approval::{ApprovalAction, ApprovalMode},
-        ids::{AgentKey, CommitSha, Locale, ProjectKey, RepositoryName, StageKind},
+        ids::{AgentKey, CommitSha, Locale, ProjectKey, RepositoryName, StageKind, UserId},
         trigger::TriggerKind,
     },
 };
@@ -209,5 +209,25 @@ fn of_the_platforms_and_the_projects_approval_policy_the_stricter_word_counts() 
     assert_eq!(
         terms(&desired, "vision").expires_after.as_secs(),
         7 * 86_400
+    );
+}
+
+#[test]
+fn who_wants_to_learn_says_so_itself_else_its_project_else_the_platform() {
+    let mut desired = example();
+    let demo = ProjectKey::from("demo");
+    let ada = Some(UserId(1001));
+    assert!(!desired.learning_mode(&demo, ada));
+    desired.platform.learning_mode = true;
+    assert!(desired.learning_mode(&demo, ada) && desired.learning_mode(&demo, None));
+    let project = &mut desired.projects.get_mut(&demo).unwrap().spec;
+    project.learning_mode = Some(false);
+    let Some(Member::User { learning_mode, .. }) = project.members.first_mut() else {
+        unreachable!("the first member is an account");
+    };
+    *learning_mode = Some(true);
+    assert!(desired.learning_mode(&demo, ada));
+    assert!(
+        !desired.learning_mode(&demo, Some(UserId(1002))) && !desired.learning_mode(&demo, None)
     );
 }

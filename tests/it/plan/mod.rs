@@ -8,6 +8,7 @@ mod check;
 mod mutation;
 mod people;
 mod pods;
+mod preview;
 mod properties;
 mod restore;
 mod scripts;

@@ -8,7 +8,7 @@ use codex_k8s::{
         },
     },
     domain::{
-        fact::{Answer, Fact, PushFact, ResultRecord, ResultStatus, RunFact},
+        fact::{Answer, Explanation, Fact, PushFact, ResultRecord, ResultStatus, RunFact},
         ids::RunId,
         run::{AttemptState, Run},
     },
@@ -117,13 +117,14 @@ impl World {
         if said {
             return false;
         }
-        let branch = found.branch.expect("a launched run has a branch");
+        let branch = found.branch.clone().expect("a launched run has a branch");
         let head = self.head(found.repository, &branch);
         let result = ResultRecord {
             status,
             answer: Answer {
                 summary: "All done.".to_owned(),
                 questions: self.questions.clone(),
+                explanations: explained(&found),
                 ..Answer::default()
             },
             head,
@@ -198,4 +199,16 @@ impl World {
             }
         }
     }
+}
+
+/// What an honest agent explains where it is asked to.
+fn explained(run: &Run) -> Vec<Explanation> {
+    let learning = run.frozen.as_ref().is_some_and(|frozen| frozen.learning);
+    let explanation = Explanation {
+        file: Some("greeting.md".to_owned()),
+        why: "People asked @ada for it.".to_owned(),
+        gains: "Fewer questions.".to_owned(),
+        alternatives: "A longer greeting, which nobody reads.".to_owned(),
+    };
+    learning.then_some(explanation).into_iter().collect()
 }

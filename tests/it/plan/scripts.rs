@@ -194,6 +194,9 @@ impl Player {
             ["config", "profile", agent, profile] => self.profile(agent, profile),
             ["config", "egress", range] => self.egress(range),
             ["delete", kind, name] => world.delete_by_hand(kind, name),
+            ["config", "learning", mode] => {
+                Arc::make_mut(&mut world.desired).platform.learning_mode = mode == "on";
+            }
             ["config", "suspend", mode] => self.suspend(mode),
             ["config", "slots", slots] => world.spec().slots = slots.parse().expect("a number"),
             ["fail", action] => {

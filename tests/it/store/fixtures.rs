@@ -294,7 +294,7 @@ pub(crate) fn frozen() -> FrozenRun {
         "command": ["codex", "exec"], "environment": {}, "model": null, "reasoning": null,
         "locale": "en", "template": "dev", "prompt": "Work.", "prompt_hash": "00",
         "base_branch": "main", "issue_title": "Greet politely", "pull_request": "required",
-        "closes_issue": true,
+        "closes_issue": true, "learning": false,
         "namespace": "codex-run-1", "timeout_seconds": 7200, "max_attempts": 3,
         "success_labels": [], "question_labels": [], "failure_labels": [], "clear_labels": [],
         "allow_workflow_pushes": false, "rbac_profile": null, "requests": {}, "limits": {},

@@ -145,7 +145,7 @@ pub(super) const SHAPES: &[Case] = &[
     case(
         "stages.yaml",
         ("runtimeMode: full-env", "runtimeMode: fullenv"),
-        (55, 20),
+        (63, 20),
         "/spec/stages/3/runtimeMode",
         Code::InvalidValue,
         "did you mean `full-env`",
@@ -197,8 +197,8 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "stages.yaml",
         ("needs: [input]", "needs: [inptu]"),
-        (23, 17),
-        "/spec/stages/0/onFailure/needs/0",
+        (22, 17),
+        "/spec/stages/0/onQuestions/needs/0",
         Code::DanglingReference,
         "did you mean `input`",
     ),

@@ -1,0 +1,97 @@
+//! Learning mode: what agents are asked to explain, and the comment that shows it.
+
+use std::fmt::Write as _;
+
+use super::{Language, neutral};
+use crate::domain::{
+    fact::Explanation,
+    ids::{Locale, RunId},
+    marker::comment_marker,
+};
+
+/// The longest part of an explanation that is shown.
+const MAX_CHARS: usize = 1_500;
+
+/// The words of learning mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter)]
+pub(super) enum Word {
+    Title,
+    Ask,
+    CommentTitle,
+    Whole,
+    Why,
+    Gains,
+    Alternatives,
+}
+
+impl Word {
+    /// The text in a language.
+    pub(super) fn text(self, language: Language) -> &'static str {
+        use Language::{English, Russian};
+        match (self, language) {
+            (Self::Title, English) => "Explain what you do",
+            (Self::Title, Russian) => "Объясняйте, что делаете",
+            (Self::Ask, English) => {
+                "Whoever asked for this work wants to learn from it. For each decision that matters (at most ten, in the files that matter most) say why this change and why here, what it buys, and which alternatives you considered and why they are worse. Put no secrets into it. Add to the JSON object of your answer:"
+            }
+            (Self::Ask, Russian) => {
+                "Тот, кто попросил об этой работе, хочет на ней учиться. О каждом важном решении (не больше десяти, в самых важных файлах) напишите, почему именно это изменение и почему здесь, что оно даёт, какие варианты вы рассматривали и чем они хуже. Секретам здесь не место. Добавьте в JSON-объект вашего ответа:"
+            }
+            (Self::CommentTitle, English) => "What there is to learn here",
+            (Self::CommentTitle, Russian) => "Чему здесь можно научиться",
+            (Self::Whole, English) => "The work as a whole",
+            (Self::Whole, Russian) => "Работа в целом",
+            (Self::Why, English) => "Why",
+            (Self::Why, Russian) => "Почему так",
+            (Self::Gains, English) => "What it buys",
+            (Self::Gains, Russian) => "Что это даёт",
+            (Self::Alternatives, English) => "Alternatives",
+            (Self::Alternatives, Russian) => "Другие варианты",
+        }
+    }
+}
+
+/// The block that stands below a prompt in learning mode.
+pub fn learning_block(locale: &Locale) -> String {
+    let language = Language::of(locale);
+    format!(
+        "\n<!-- block: learning -->\n# {title}\n\n{asks}\n\n```json\n{form}\n```\n",
+        title = Word::Title.text(language),
+        asks = Word::Ask.text(language),
+        form = r#""explanations": [{"file": "…", "why": "…", "gains": "…", "alternatives": "…"}]"#,
+    )
+}
+
+/// The key of a run's learning comment.
+pub fn learning_comment_key(run: &RunId) -> String {
+    format!("run/{run}/learning")
+}
+
+/// The body of the comment that shows a run's explanations.
+pub fn learning_comment(run: &RunId, explanations: &[Explanation], locale: &Locale) -> String {
+    let language = Language::of(locale);
+    let mut body = format!("### {}\n", Word::CommentTitle.text(language));
+    for explanation in explanations {
+        let about = match explanation
+            .file
+            .as_deref()
+            .map(|file| neutral::one_line(file, 200))
+        {
+            Some(file) if !file.is_empty() => file,
+            _ => Word::Whole.text(language).to_owned(),
+        };
+        write!(body, "\n#### {about}\n").expect("a String takes every write");
+        for (word, text) in [
+            (Word::Why, &explanation.why),
+            (Word::Gains, &explanation.gains),
+            (Word::Alternatives, &explanation.alternatives),
+        ] {
+            let text = neutral::one_line(text, MAX_CHARS);
+            if !text.is_empty() {
+                let word = word.text(language);
+                write!(body, "\n**{word}:** {text}\n").expect("a String takes every write");
+            }
+        }
+    }
+    format!("{body}\n{}\n", comment_marker(&learning_comment_key(run)))
+}
