@@ -220,6 +220,14 @@ impl FromStr for RunId {
     }
 }
 
+/// Whether two texts are the same but for case; nearly all are ASCII and need no copy for it.
+fn same_folded(one: &str, other: &str) -> bool {
+    if one.is_ascii() && other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
+    one.to_lowercase() == other.to_lowercase()
+}
+
 /// A repository's name at its forge. Comparison ignores case, as GitHub does.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -238,7 +246,7 @@ impl RepositoryName {
 
 impl PartialEq for RepositoryName {
     fn eq(&self, other: &Self) -> bool {
-        self.folded() == other.folded()
+        same_folded(&self.owner, &other.owner) && same_folded(&self.name, &other.name)
     }
 }
 
@@ -339,7 +347,7 @@ impl fmt::Display for LabelName {
 
 impl PartialEq for LabelName {
     fn eq(&self, other: &Self) -> bool {
-        self.folded() == other.folded()
+        self.cmp(other) == Ordering::Equal
     }
 }
 
@@ -352,8 +360,15 @@ impl PartialOrd for LabelName {
 }
 
 impl Ord for LabelName {
+    /// The order of the folded forms; names in ASCII, which nearly all are, are compared without
+    /// making those.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.folded().cmp(&other.folded())
+        if !(self.0.is_ascii() && other.0.is_ascii()) {
+            return self.folded().cmp(&other.folded());
+        }
+        let mine = self.0.trim().bytes().map(|byte| byte.to_ascii_lowercase());
+        let theirs = other.0.trim().bytes().map(|byte| byte.to_ascii_lowercase());
+        mine.cmp(theirs)
     }
 }
 

@@ -62,14 +62,8 @@ pub(super) fn judge(index: &Index<'_>, project: &ProjectSpec, trigger: &Trigger)
 /// The permission read for an account, where it is fresh enough.
 fn permission(index: &Index<'_>, repository: RepositoryId, user: UserId) -> Option<Permission> {
     let fresh = |row: &&PermissionRecord| row.read_at + PERMISSION_VALID > index.now();
-    index
-        .input
-        .rows
-        .permissions
-        .iter()
-        .filter(|row| row.repository == repository && row.user == user)
-        .find(fresh)
-        .map(|row| row.permission)
+    let mut rows = index.permissions(repository, user).iter().copied();
+    rows.find(fresh).map(|row| row.permission)
 }
 
 /// Whether some entry could let this account start runs, whatever its permission.

@@ -1,6 +1,9 @@
 //! The plan being made: idempotent `ensure`, backoff, and the finished value.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +16,7 @@ use crate::domain::{
     Timestamp,
     effect::EffectKey,
     ids::{RepositoryId, RepositoryName, Revision, RunId, SlotNo, Subject},
+    mirror::RepositoryMirror,
     report::{ReportLine, ReportState},
     run::{FrozenRun, Run, RunState},
 };
@@ -71,10 +75,15 @@ pub(super) enum Ensure {
 /// Collects actions and report lines.
 pub(super) struct PlanBuilder<'a> {
     input: &'a PlanInput,
-    effects: BTreeMap<&'a EffectKey, &'a crate::domain::effect::Effect>,
+    effects: BTreeMap<&'a str, &'a crate::domain::effect::Effect>,
+    repositories: BTreeMap<RepositoryId, &'a RepositoryMirror>,
     actions: BTreeMap<EffectKey, Action>,
     report: BTreeMap<String, ReportLine>,
-    touched: std::collections::BTreeSet<RunId>,
+    touched: BTreeSet<RunId>,
+    /// Runs that something is planned for.
+    acting: BTreeSet<RunId>,
+    /// Runs that this plan begins to stop.
+    stopping: BTreeSet<RunId>,
     /// Runs for which nothing may be planned yet, and why.
     unread: BTreeMap<RunId, String>,
 }
@@ -84,9 +93,12 @@ impl<'a> PlanBuilder<'a> {
         Self {
             input,
             effects: index.effects.clone(),
+            repositories: index.repositories.clone(),
             actions: BTreeMap::new(),
             report: BTreeMap::new(),
-            touched: std::collections::BTreeSet::new(),
+            touched: BTreeSet::new(),
+            acting: BTreeSet::new(),
+            stopping: BTreeSet::new(),
             unread: index
                 .runs
                 .values()
@@ -110,13 +122,19 @@ impl<'a> PlanBuilder<'a> {
         let now = self.input.now;
         if let Some(at) = self
             .effects
-            .get(&key)
+            .get(key.0.as_str())
             .and_then(|effect| effect.retry_at(now))
         {
             return Ensure::Backoff(at);
         }
-        if let Some(run) = run.filter(|_| changes_run(&kind)) {
-            self.touched.insert(run);
+        if let Some(run) = run {
+            self.acting.insert(run);
+            if changes_run(&kind) {
+                self.touched.insert(run);
+            }
+            if begins_to_stop(&kind) {
+                self.stopping.insert(run);
+            }
         }
         self.actions.insert(key.clone(), Action { key, run, kind });
         Ensure::Added
@@ -134,7 +152,7 @@ impl<'a> PlanBuilder<'a> {
             run,
             kind,
         };
-        let effect = self.effects.get(&action.key);
+        let effect = self.effects.get(action.key.0.as_str());
         if effect.is_some_and(|effect| effect.is_done(&action.content_hash())) {
             return Ensure::NotNeeded;
         }
@@ -151,7 +169,7 @@ impl<'a> PlanBuilder<'a> {
         let key = EffectKey(key.into());
         if self
             .effects
-            .get(&key)
+            .get(key.0.as_str())
             .is_some_and(|effect| effect.done_at.is_some())
         {
             return Ensure::NotNeeded;
@@ -166,16 +184,7 @@ impl<'a> PlanBuilder<'a> {
 
     /// Whether this plan begins to stop the run.
     pub(super) fn stops(&self, run: &RunId) -> bool {
-        self.actions.values().any(|action| {
-            action.run.as_ref() == Some(run)
-                && matches!(
-                    action.kind,
-                    ActionKind::MoveRun {
-                        to: RunState::Stopping,
-                        ..
-                    }
-                )
-        })
+        self.stopping.contains(run)
     }
 
     /// Launches in this plan: the slot and what is frozen.
@@ -200,16 +209,13 @@ impl<'a> PlanBuilder<'a> {
 
     /// Whether anything is planned for a run.
     pub(super) fn acts_on(&self, run: &RunId) -> bool {
-        self.actions
-            .values()
-            .any(|action| action.run.as_ref() == Some(run))
+        self.acting.contains(run)
     }
 
     /// A bound repository's present name.
     pub(super) fn repository_name(&self, id: RepositoryId) -> Option<RepositoryName> {
-        let mut rows = self.input.rows.repositories.iter();
-        rows.find(|row| row.id() == id)
-            .map(|row| row.record.name.clone())
+        let row = self.repositories.get(&id)?;
+        Some(row.record.name.clone())
     }
 
     /// What a run's repository is called by now; the name at its launch where it is bound no more.
@@ -293,6 +299,16 @@ impl<'a> PlanBuilder<'a> {
             report: self.report.into_values().collect(),
         }
     }
+}
+
+fn begins_to_stop(kind: &ActionKind) -> bool {
+    matches!(
+        kind,
+        ActionKind::MoveRun {
+            to: RunState::Stopping,
+            ..
+        }
+    )
 }
 
 fn changes_run(kind: &ActionKind) -> bool {

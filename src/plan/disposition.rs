@@ -42,26 +42,29 @@ pub(super) enum Judged {
 
 /// Decides every waiting trigger, work item by work item, oldest first.
 pub(super) fn step_dispositions(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
-    let mut work_items: BTreeMap<Subject, Vec<&Trigger>> = BTreeMap::new();
-    for trigger in waiting(index) {
-        let number = index.work_item(trigger.subject());
-        let work_item = Subject {
-            repository: trigger.identity.repository,
-            number,
-        };
-        work_items.entry(work_item).or_default().push(trigger);
-    }
-    for (work_item, mut triggers) in work_items {
+    for (work_item, triggers) in waiting(index) {
+        let mut triggers = triggers.clone();
         triggers.sort_by_key(|trigger| (trigger.occurred_at, trigger.identity.clone()));
-        decide_work_item(index, plan, work_item, &triggers);
+        decide_work_item(index, plan, *work_item, &triggers);
     }
 }
 
-pub(super) fn waiting<'a>(index: &Index<'a>) -> impl Iterator<Item = &'a Trigger> {
-    index.triggers.values().copied().filter(|trigger| {
-        matches!(trigger.disposition, Disposition::Waiting(_))
-            && withdrawn_by(index, trigger).is_none()
-            && begun(index, trigger).is_none()
+/// Waiting triggers by work item, in the order of their identities.
+pub(super) fn waiting<'i, 'a>(index: &'i Index<'a>) -> &'i BTreeMap<Subject, Vec<&'a Trigger>> {
+    index.waiting.get_or_init(|| {
+        let mut work_items: BTreeMap<Subject, Vec<&Trigger>> = BTreeMap::new();
+        for trigger in index.triggers.values().copied().filter(|trigger| {
+            matches!(trigger.disposition, Disposition::Waiting(_))
+                && withdrawn_by(index, trigger).is_none()
+                && begun(index, trigger).is_none()
+        }) {
+            let work_item = Subject {
+                repository: trigger.identity.repository,
+                number: index.work_item(trigger.subject()),
+            };
+            work_items.entry(work_item).or_default().push(trigger);
+        }
+        work_items
     })
 }
 
@@ -130,11 +133,10 @@ fn conflicting(contending: &[&Trigger], current: Option<&Run>) -> BTreeSet<Label
 /// The conflict on a work item in this pass, if there is one.
 pub(super) fn conflict_on(index: &Index<'_>, work_item: Subject) -> Option<Vec<LabelName>> {
     let contending: Vec<&Trigger> = waiting(index)
-        .filter(|trigger| {
-            let subject = trigger.subject();
-            subject.repository == work_item.repository
-                && index.work_item(subject) == work_item.number
-        })
+        .get(&work_item)
+        .into_iter()
+        .flatten()
+        .copied()
         .filter(|trigger| contends(&judge(index, trigger)))
         .collect();
     let labels = conflicting(&contending, index.current_run(work_item));

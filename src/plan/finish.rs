@@ -55,12 +55,11 @@ fn explain_refused(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trig
                 .as_ref()
                 .is_some_and(|label| issue.labels.contains(label))
     });
-    let newest = index.triggers.values().all(|other| {
-        other.subject() != trigger.subject()
-            || other.label != trigger.label
-            || order(other) <= order(trigger)
-    });
-    if there && newest {
+    let newest = || {
+        let mut others = index.triggers_on(trigger.subject()).iter();
+        others.all(|other| other.label != trigger.label || order(other) <= order(trigger))
+    };
+    if there && newest() {
         report(plan, trigger, ReportState::Refused, refusal_text(reason));
     }
 }

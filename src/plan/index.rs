@@ -1,21 +1,29 @@
 //! The input, looked up instead of walked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use chrono::Duration;
 
-use super::input::{PlanInput, PlanSettings, Scope};
+use super::{
+    input::{PlanInput, PlanSettings, Scope},
+    lookup::{self, Lookup},
+};
 use crate::{
     cluster::snapshot::{ClusterIndex, RunRows},
     desired::model::{Desired, DesiredProject},
     domain::{
         Timestamp,
-        effect::{Effect, EffectKey},
+        effect::Effect,
         fact::{Fact, RunFact},
-        fold::{FoldContext, Sighting, fold},
-        forge::{Actor, Issue, IssueEvent, OwnIdentity, PullRequest},
-        ids::{AttemptNo, IssueNumber, LabelName, ProjectKey, RepositoryId, RunId, Subject},
-        mirror::{BranchHead, OwnerVariable, RepositoryMirror},
+        fold::Sighting,
+        forge::{Actor, Issue, OwnIdentity, PullRequest},
+        ids::{
+            AttemptNo, IssueNumber, LabelName, ProjectKey, RepositoryId, RunId, Subject, UserId,
+        },
+        mirror::{BranchHead, OwnerVariable, PermissionRecord, RepositoryMirror},
         run::{Attempt, Environment, Run},
         trigger::{Trigger, TriggerIdentity},
     },
@@ -28,7 +36,8 @@ pub(super) struct Index<'a> {
     pub(super) own: Vec<OwnIdentity>,
     pub(super) repositories: BTreeMap<RepositoryId, &'a RepositoryMirror>,
     pub(super) issues: BTreeMap<Subject, &'a Issue>,
-    pub(super) events: BTreeMap<Subject, Vec<&'a IssueEvent>>,
+    /// The fold of each subject's events, in id order.
+    pub(super) sightings: BTreeMap<Subject, Vec<Sighting<'a>>>,
     pub(super) labels: BTreeMap<RepositoryId, BTreeSet<LabelName>>,
     pub(super) pulls: BTreeMap<Subject, &'a PullRequest>,
     pub(super) triggers: BTreeMap<TriggerIdentity, &'a Trigger>,
@@ -36,21 +45,32 @@ pub(super) struct Index<'a> {
     pub(super) attempts: BTreeMap<RunId, Vec<&'a Attempt>>,
     pub(super) environments: BTreeMap<RunId, &'a Environment>,
     pub(super) facts: BTreeMap<RunId, Vec<&'a RunFact>>,
-    pub(super) effects: BTreeMap<&'a EffectKey, &'a Effect>,
+    pub(super) effects: BTreeMap<&'a str, &'a Effect>,
     /// What the cluster holds, by run; `None` where it is not known.
     pub(super) cluster: Option<ClusterIndex<'a>>,
+    /// What is asked for by something else than its own key.
+    lookup: Lookup<'a>,
+    /// Waiting triggers by work item, once a step asked for them.
+    pub(super) waiting: OnceCell<BTreeMap<Subject, Vec<&'a Trigger>>>,
 }
 
 impl<'a> Index<'a> {
     pub(super) fn new(input: &'a PlanInput) -> Self {
         let rows = &input.rows;
+        let own: Vec<OwnIdentity> = rows
+            .identities
+            .iter()
+            .map(|row| row.identity.clone())
+            .collect();
+        let labels = rows.labels.iter().fold(BTreeMap::new(), |mut labels, row| {
+            labels
+                .entry(row.repository)
+                .or_insert_with(BTreeSet::new)
+                .insert(row.label.name.clone());
+            labels
+        });
         Self {
             input,
-            own: rows
-                .identities
-                .iter()
-                .map(|row| row.identity.clone())
-                .collect(),
             repositories: rows
                 .repositories
                 .iter()
@@ -69,17 +89,10 @@ impl<'a> Index<'a> {
                     )
                 })
                 .collect(),
-            events: group(&rows.events, |row| Subject {
-                repository: row.repository,
-                number: row.number,
-            }),
-            labels: rows.labels.iter().fold(BTreeMap::new(), |mut labels, row| {
-                labels
-                    .entry(row.repository)
-                    .or_insert_with(BTreeSet::new)
-                    .insert(row.label.name.clone());
-                labels
-            }),
+            sightings: lookup::sightings(rows, &own, &labels),
+            lookup: Lookup::new(rows, &own),
+            own,
+            labels,
             pulls: rows
                 .pulls
                 .iter()
@@ -102,8 +115,13 @@ impl<'a> Index<'a> {
             attempts: group(&rows.attempts, |row| row.run),
             environments: rows.environments.iter().map(|row| (row.run, row)).collect(),
             facts: group(&rows.facts, |row| row.run),
-            effects: rows.effects.iter().map(|row| (&row.key, row)).collect(),
+            effects: rows
+                .effects
+                .iter()
+                .map(|row| (row.key.0.as_str(), row))
+                .collect(),
             cluster: input.cluster.known().map(|snapshot| snapshot.index()),
+            waiting: OnceCell::new(),
         }
     }
 
@@ -194,23 +212,16 @@ impl<'a> Index<'a> {
     }
 
     /// The fold of a subject's events.
-    pub(super) fn sightings(&self, subject: Subject) -> Vec<Sighting<'a>> {
-        let events = self.events.get(&subject).map_or(&[][..], Vec::as_slice);
-        fold(
-            events,
-            FoldContext {
-                own: &self.own,
-                existing_labels: self.existing_labels(subject.repository),
-            },
-        )
+    pub(super) fn sightings(&self, subject: Subject) -> &[Sighting<'a>] {
+        self.sightings.get(&subject).map_or(&[], Vec::as_slice)
     }
 
     /// The sighting behind a label trigger.
-    pub(super) fn sighting(&self, trigger: &Trigger) -> Option<Sighting<'a>> {
+    pub(super) fn sighting(&self, trigger: &Trigger) -> Option<&Sighting<'a>> {
         let id: i64 = trigger.identity.source_id.parse().ok()?;
-        self.sightings(trigger.subject())
-            .into_iter()
-            .find(|sighting| sighting.event.id.0 == id)
+        let sightings = self.sightings(trigger.subject());
+        let at = sightings.binary_search_by_key(&id, |sighting| sighting.event.id.0);
+        sightings.get(at.ok()?)
     }
 
     /// The newest attempt of a run.
@@ -243,7 +254,7 @@ impl<'a> Index<'a> {
     }
 
     pub(super) fn effect(&self, key: &str) -> Option<&'a Effect> {
-        self.effects.get(&EffectKey(key.to_owned())).copied()
+        self.effects.get(key).copied()
     }
 
     /// Whether an effect was tried and nothing says that it is done. What shows it as done by now
@@ -292,11 +303,7 @@ impl<'a> Index<'a> {
 
     /// What is known of a branch.
     pub(super) fn branch(&self, repository: RepositoryId, name: &str) -> Option<&'a BranchHead> {
-        self.input
-            .rows
-            .branches
-            .iter()
-            .find(|row| row.repository == repository && row.branch.as_str() == name)
+        self.lookup.branches.get(&(repository, name)).copied()
     }
 
     /// The result that a run's attempts handed in: the first one counts.
@@ -311,10 +318,7 @@ impl<'a> Index<'a> {
 
     /// The run that is active on a work item, or pending for it.
     pub(super) fn current_run(&self, work_item: Subject) -> Option<&'a Run> {
-        self.runs
-            .values()
-            .copied()
-            .find(|run| run.work_subject() == work_item && run.finalized_at.is_none())
+        self.lookup.current.get(&work_item).copied()
     }
 
     /// All pull requests whose head is a branch of the repository itself.
@@ -323,15 +327,31 @@ impl<'a> Index<'a> {
         repository: RepositoryId,
         branch: &str,
     ) -> Vec<&'a PullRequest> {
-        self.pulls
-            .values()
-            .copied()
-            .filter(|pull| {
-                pull.repository == repository
-                    && pull.head_repository == Some(repository)
-                    && pull.head.as_str() == branch
-            })
-            .collect()
+        let found = self.lookup.pulls_by_head.get(&(repository, branch));
+        found.cloned().unwrap_or_default()
+    }
+
+    /// The pull request of ours that names a run, in any state.
+    pub(super) fn pull_naming(&self, run: &RunId) -> Option<&'a PullRequest> {
+        self.lookup.pulls_by_run.get(run).copied()
+    }
+
+    /// The permissions read for an account, oldest row first.
+    pub(super) fn permissions(
+        &self,
+        repository: RepositoryId,
+        user: UserId,
+    ) -> &[&'a PermissionRecord] {
+        let found = self.lookup.permissions.get(&(repository, user));
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// The triggers that a label of a subject has made.
+    pub(super) fn triggers_on(&self, subject: Subject) -> &[&'a Trigger] {
+        self.lookup
+            .triggers
+            .get(&subject)
+            .map_or(&[], Vec::as_slice)
     }
 
     /// The work item of an issue or pull request: a pull request belongs to the issue of
@@ -340,21 +360,21 @@ impl<'a> Index<'a> {
         let Some(pull) = self.pulls.get(&subject) else {
             return subject.number;
         };
-        self.runs
-            .values()
-            .filter(|run| {
-                run.repository == subject.repository
-                    && (run.pull_request == Some(pull.number)
-                        || (run.branch.as_ref() == Some(&pull.head)
-                            && pull.head_repository == Some(subject.repository)))
-            })
-            .map(|run| run.work_item)
+        let own_branch = pull.head_repository == Some(subject.repository);
+        let by_branch = (subject.repository, pull.head.as_str());
+        let by_branch = self.lookup.work_by_branch.get(&by_branch);
+        let by_pull = self.lookup.work_by_pull.get(&subject);
+        by_branch
+            .filter(|_| own_branch)
+            .into_iter()
+            .chain(by_pull)
             .min()
+            .copied()
             .unwrap_or(subject.number)
     }
 }
 
-fn group<T, K: Ord>(rows: &[T], key: impl Fn(&T) -> K) -> BTreeMap<K, Vec<&T>> {
+pub(super) fn group<T, K: Ord>(rows: &[T], key: impl Fn(&T) -> K) -> BTreeMap<K, Vec<&T>> {
     let mut groups: BTreeMap<K, Vec<&T>> = BTreeMap::new();
     for row in rows {
         groups.entry(key(row)).or_default().push(row);

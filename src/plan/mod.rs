@@ -31,6 +31,7 @@ mod freeze;
 pub mod guards;
 mod index;
 mod input;
+mod lookup;
 mod moves;
 mod orphans;
 pub mod page;

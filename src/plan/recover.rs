@@ -35,7 +35,7 @@ use crate::{
         forge::PullRequest,
         ids::{IssueNumber, RunId, SlotNo, Subject},
         launch::LaunchRecord,
-        marker::{comment_marker, runs_marked_in},
+        marker::comment_marker,
         messages,
         report::ReportState,
         run::{Outcome, Run, RunState},
@@ -107,7 +107,7 @@ pub(super) fn begun<'a>(index: &Index<'a>, trigger: &Trigger) -> Option<Begun<'a
         );
         return Some(Begun::AtWork(work_item));
     }
-    if let Some(pull) = pull_of(index, &run) {
+    if let Some(pull) = index.pull_naming(&run) {
         return Some(Begun::Published(pull));
     }
     let over = is_consumed(index, trigger) || is_answered(index, trigger, &run);
@@ -216,7 +216,7 @@ fn close(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
     if reported || !is_idle(index, run) {
         return;
     }
-    if let Some(pull) = pull_of(index, &run.id) {
+    if let Some(pull) = index.pull_naming(&run.id) {
         succeed(plan, run, pull);
     } else if index
         .triggers
@@ -268,15 +268,6 @@ fn is_idle(index: &Index<'_>, run: &Run) -> bool {
     index
         .in_cluster(&run.id)
         .is_some_and(|rows| rows.jobs.is_empty() && rows.pods.is_empty() && !hidden)
-}
-
-/// The pull request of ours that names a run, in any state.
-fn pull_of<'a>(index: &Index<'a>, run: &RunId) -> Option<&'a PullRequest> {
-    index.pulls.values().copied().find(|pull| {
-        pull.head_repository == Some(pull.repository)
-            && index.is_ours(pull.author.as_ref())
-            && runs_marked_in(&pull.body).contains(run)
-    })
 }
 
 /// Whether we took a trigger's label off as the last link of its own chain.

@@ -1,5 +1,7 @@
 //! First sight of triggers, and their withdrawal: what the fold of events says.
 
+use std::collections::BTreeMap;
+
 use super::{action::ActionKind, builder::PlanBuilder, event, index::Index};
 use crate::{
     desired::model::{Desired, LabelMeaning},
@@ -8,7 +10,7 @@ use crate::{
         event::EventKind,
         fold::Sighting,
         forge::{Issue, SubjectState},
-        ids::{ProjectKey, RunId, Subject},
+        ids::{LabelName, ProjectKey, RunId, Subject},
         mirror::RepositoryMirror,
         report::ReportState,
         trigger::{
@@ -26,15 +28,19 @@ pub(super) fn step_sightings(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     if index.project().is_none() || !index.identities_known() {
         return;
     }
-    for subject in index.events.keys() {
+    let mut kinds: BTreeMap<&LabelName, Option<TriggerKind>> = BTreeMap::new();
+    for (subject, sightings) in &index.sightings {
         let Ok(mirror) = index.repository(subject.repository) else {
             continue;
         };
-        for sighting in index.sightings(*subject) {
-            let Some(LabelMeaning::Trigger(kind)) = desired.label(sighting.label.as_str()) else {
+        for sighting in sightings {
+            let kind = kinds
+                .entry(sighting.label)
+                .or_insert_with(|| triggered(desired, sighting.label));
+            let Some(kind) = kind.clone() else {
                 continue;
             };
-            let identity = identity(mirror, &sighting);
+            let identity = identity(mirror, sighting);
             if index.triggers.contains_key(&identity) {
                 continue;
             }
@@ -49,9 +55,17 @@ pub(super) fn step_sightings(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
                     mirror,
                     subject: *subject,
                 },
-                &sighting,
+                sighting,
             );
         }
+    }
+}
+
+/// What the catalogue calls a label, where that is a trigger.
+fn triggered(desired: &Desired, label: &LabelName) -> Option<TriggerKind> {
+    match desired.label(label.as_str()) {
+        Some(LabelMeaning::Trigger(kind)) => Some(kind),
+        _ => None,
     }
 }
 
@@ -63,11 +77,10 @@ pub(super) fn may_name(index: &Index<'_>, run: RunId) -> bool {
     if let Some(trigger) = triggers.find(|row| row.identity.run_id(installation) == run) {
         return !trigger.settled;
     }
-    index.events.keys().any(|subject| {
+    index.sightings.iter().any(|(subject, sightings)| {
         let Some(mirror) = index.repositories.get(&subject.repository) else {
             return false;
         };
-        let sightings = index.sightings(*subject);
         let mut named = sightings
             .iter()
             .filter(|sighting| identity(mirror, sighting).run_id(installation) == run);
@@ -185,7 +198,7 @@ pub(super) fn withdrawn_by(index: &Index<'_>, trigger: &Trigger) -> Option<Withd
     }
     let by_event = index
         .sighting(trigger)
-        .and_then(|sighting| sighting.withdrawn_by);
+        .and_then(|sighting| sighting.withdrawn_by.clone());
     let gone = || {
         let issue = index.issues.get(&trigger.subject())?;
         let readable = index.repository(trigger.identity.repository).is_ok();

@@ -1,0 +1,589 @@
+//! The benchmark's world: an organisation at rest, made by letting the planner itself launch runs
+//! and taking its actions as done, until it plans nothing more.
+
+use std::{path::Path, sync::Arc};
+
+use chrono::{DateTime, TimeDelta};
+use codex_k8s::{
+    cluster::{
+        ObjectKind,
+        manifests::{RunEnvironment, environment_objects, references},
+        snapshot::{
+            ClusterSnapshot, JobOutcome, JobRow, NamespacePhase, NamespaceRow, ObjectRow, Owner,
+            PodPhase, PodRow, RunMark,
+        },
+    },
+    desired::{
+        load::{load, read_folder},
+        model::{Desired, DesiredRepository},
+    },
+    domain::{
+        Timestamp,
+        effect::Effect,
+        forge::{
+            AccountKind, Actor, EditHistory, ForgeKind, Issue, IssueEvent, IssueEventKind,
+            LabelRecord, OwnIdentity, Permission, PullRequest, RepositoryRecord, SubjectState,
+        },
+        ids::{
+            BranchName, CommitSha, EventId, InstallationId, IssueNumber, LabelName, ProjectKey,
+            RepositoryId, RepositoryName, ReviewId, RunId, UserId,
+        },
+        marker::pull_request_marker,
+        mirror::{
+            BranchHead, IdentityRecord, MirrorCursors, OwnerVariable, PermissionRecord,
+            RepositoryMirror,
+        },
+        run::{Attempt, AttemptState, Environment, EnvironmentState, Run, RunState},
+        snapshot::{RepositoryLabel, SlotRow, StoreSnapshot},
+        trigger::{Disposition, Trigger, TriggerIdentity, TriggerKind, TriggerSource},
+    },
+    observed::model::Observed,
+    plan::{Action, ActionKind, PlanInput, PlanSettings, Scope, plan},
+};
+
+/// Projects; each has its share of the repositories.
+const PROJECTS: i64 = 25;
+
+/// Open issues of each repository.
+const ISSUES: i64 = 10;
+
+/// How a repository's five runs stand; each has an issue of its own.
+const RUNS: [Stand; 5] = [
+    Stand::Live,
+    Stand::Queued,
+    Stand::Over,
+    Stand::Over,
+    Stand::Over,
+];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Stand {
+    Live,
+    Queued,
+    Over,
+}
+
+/// Our own account.
+const PLATFORM: i64 = 9_000;
+
+/// Who labels.
+const MEMBER: i64 = 1_001;
+
+struct Made {
+    now: Timestamp,
+    installation: InstallationId,
+    desired: Arc<Desired>,
+    rows: StoreSnapshot,
+    cluster: ClusterSnapshot,
+    kind: TriggerKind,
+    label: LabelName,
+}
+
+/// The input of every scope of a pass: the projects, and last the orphans.
+pub(crate) fn settled(repositories: i64) -> Vec<PlanInput> {
+    let mut made = Made::new(repositories);
+    // A launch, its environment, its attempt, its comment: a step a round.
+    for _ in 0..8 {
+        let scopes = made.inputs();
+        let done: Vec<Action> = scopes
+            .iter()
+            .flat_map(|input| plan(input).actions)
+            .collect();
+        if done.is_empty() {
+            return scopes;
+        }
+        for action in done {
+            made.take_as_done(&action);
+        }
+        made.cluster.normalise();
+    }
+    made.inputs()
+}
+
+impl Made {
+    fn new(repositories: i64) -> Self {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let desired = organisation(repositories);
+        let dev = desired.labels.triggers.iter().find(|label| {
+            desired.label(label.name.as_str()).is_some_and(|meaning| {
+                matches!(meaning, codex_k8s::desired::model::LabelMeaning::Trigger(kind)
+                    if kind.stage.as_str() == "dev" && !kind.revise)
+            })
+        });
+        let label = dev.expect("the catalogue has it").name.clone();
+        let mut made = Self {
+            now,
+            installation: "bench".parse().expect("it is an installation id"),
+            kind: TriggerKind {
+                stage: "dev".into(),
+                revise: false,
+            },
+            label,
+            desired: Arc::new(desired),
+            rows: StoreSnapshot {
+                now,
+                identities: vec![IdentityRecord {
+                    credential: "main".to_owned(),
+                    identity: OwnIdentity {
+                        actor: actor(PLATFORM, AccountKind::Bot),
+                        app_slug: None,
+                    },
+                }],
+                ..StoreSnapshot::default()
+            },
+            cluster: ClusterSnapshot::default(),
+        };
+        for id in 1..=repositories {
+            made.add_repository(RepositoryId(id));
+        }
+        made
+    }
+
+    fn project(repository: RepositoryId) -> ProjectKey {
+        ProjectKey::new(format!("project-{}", repository.0 % PROJECTS))
+    }
+
+    fn add_repository(&mut self, id: RepositoryId) {
+        self.rows.repositories.push(mirror(id));
+        for name in catalogue(&self.desired) {
+            self.rows.labels.push(RepositoryLabel {
+                repository: id,
+                label: name,
+            });
+        }
+        self.rows.permissions.push(PermissionRecord {
+            repository: id,
+            user: UserId(MEMBER),
+            permission: Permission::Write,
+            read_at: self.now,
+        });
+        for number in 1..=ISSUES {
+            let mut issue = issue(id, number);
+            self.add_event(id, number, "bug", true, MEMBER);
+            self.add_event(id, number, "bug", false, MEMBER);
+            let stand = usize::try_from(number - 1).ok().and_then(|at| RUNS.get(at));
+            if let Some(stand) = stand {
+                let label = self.label.clone();
+                let event = self.add_event(id, number, label.as_str(), true, MEMBER);
+                if *stand == Stand::Over {
+                    self.add_event(id, number, label.as_str(), false, PLATFORM);
+                } else {
+                    issue.labels.push(label);
+                }
+                self.add_run(id, number, event, *stand);
+            }
+            self.rows.issues.push(issue);
+        }
+    }
+
+    fn add_event(
+        &mut self,
+        repository: RepositoryId,
+        number: i64,
+        label: &str,
+        on: bool,
+        by: i64,
+    ) -> EventId {
+        let id = EventId(i64::try_from(self.rows.events.len()).unwrap_or(0) + 1);
+        let label = LabelName::from(label);
+        let what = if on {
+            IssueEventKind::Labeled { label }
+        } else {
+            IssueEventKind::Unlabeled { label }
+        };
+        self.rows.events.push(IssueEvent {
+            id,
+            repository,
+            number: IssueNumber(number),
+            what,
+            actor: Some(actor(by, AccountKind::User)),
+            via_app: None,
+            created_at: DateTime::UNIX_EPOCH,
+        });
+        id
+    }
+
+    fn add_run(&mut self, repository: RepositoryId, number: i64, event: EventId, stand: Stand) {
+        let identity = TriggerIdentity {
+            forge: ForgeKind::Github,
+            repository,
+            source: TriggerSource::Label,
+            source_id: event.to_string(),
+        };
+        let run = self.run(identity.clone(), number, stand);
+        self.rows.triggers.push(Trigger {
+            identity,
+            project: Self::project(repository),
+            number: IssueNumber(number),
+            kind: self.kind.clone(),
+            label: Some(self.label.clone()),
+            actor: Some(actor(MEMBER, AccountKind::User)),
+            via_app: None,
+            occurred_at: DateTime::UNIX_EPOCH,
+            content_hash: None,
+            first_seen_at: self.now,
+            disposition: Disposition::Run { run: run.id },
+            withdrawn_by: None,
+            settled: stand == Stand::Over,
+        });
+        if let Some(number) = run.pull_request {
+            self.rows.pulls.push(pull(&run, number));
+        }
+        self.rows.branches.push(BranchHead {
+            repository,
+            branch: BranchName::new(format!("codex/issue-{number}")),
+            head: None,
+            ours: stand == Stand::Over,
+        });
+        self.rows.runs.push(run);
+    }
+
+    fn run(&self, trigger: TriggerIdentity, number: i64, stand: Stand) -> Run {
+        let over = stand == Stand::Over;
+        // The slots go to the oldest, so that those that are to live are launched.
+        let age = TimeDelta::hours(if stand == Stand::Live { 2 } else { 1 });
+        Run {
+            id: trigger.run_id(&self.installation),
+            project: Self::project(trigger.repository),
+            repository: trigger.repository,
+            number: IssueNumber(number),
+            work_item: IssueNumber(number),
+            kind: self.kind.clone(),
+            label: Some(self.label.clone()),
+            actor: Some(actor(MEMBER, AccountKind::User)),
+            state: if over {
+                RunState::Succeeded
+            } else {
+                RunState::Pending
+            },
+            outcome: None,
+            reason: None,
+            held: None,
+            priority: 0,
+            frozen: None,
+            branch: over.then(|| BranchName::new(format!("codex/issue-{number}"))),
+            slot: None,
+            accepted_head: None,
+            pull_request: over.then_some(IssueNumber(100 + number)),
+            result: None,
+            timeout_at: None,
+            created_at: self.now - age,
+            preparing_at: None,
+            started_at: None,
+            stopping_at: None,
+            finished_at: over.then_some(self.now),
+            finalized_at: over.then_some(self.now),
+            version: 0,
+            trigger,
+        }
+    }
+
+    fn inputs(&self) -> Vec<PlanInput> {
+        let projects = self.desired.projects.keys().cloned();
+        let scopes = projects
+            .map(|project| (self.rows.of_project(&project), Scope::Project { project }))
+            .chain([(self.rows.clone(), Scope::Orphans)]);
+        let cluster = Arc::new(self.cluster.clone());
+        scopes
+            .map(|(rows, scope)| PlanInput {
+                now: self.now,
+                installation: self.installation.clone(),
+                scope,
+                desired: Some(Arc::clone(&self.desired)),
+                settings: PlanSettings::default(),
+                rows,
+                cluster: Observed::Known {
+                    at: self.now,
+                    value: Arc::clone(&cluster),
+                },
+                swept_at: None,
+            })
+            .collect()
+    }
+
+    fn run_mut(&mut self, id: RunId) -> &mut Run {
+        // Runs are made once and never moved: looked up by where their trigger's event says.
+        let at = self.rows.runs.iter().position(|run| run.id == id);
+        &mut self.rows.runs[at.expect("the planner acts on runs that are there")]
+    }
+
+    /// Takes an action as done, as far as the next plan looks at it.
+    fn take_as_done(&mut self, action: &Action) {
+        let (now, done) = (self.now, self.now - TimeDelta::hours(1));
+        match (&action.kind, action.run) {
+            (
+                ActionKind::LaunchRun {
+                    frozen,
+                    branch,
+                    slot,
+                    ..
+                },
+                Some(id),
+            ) => {
+                let run = self.run_mut(id);
+                run.state = RunState::Running;
+                run.frozen = Some(frozen.as_ref().clone());
+                run.branch = Some(branch.clone());
+                run.slot = Some(*slot);
+                run.timeout_at = Some(now + TimeDelta::hours(1));
+                (run.preparing_at, run.started_at) = (Some(now), Some(now));
+                let project = run.project.clone();
+                self.rows.slots.push(SlotRow {
+                    project,
+                    slot: *slot,
+                    run: id,
+                    leased_at: now,
+                });
+                self.rows.environments.push(Environment {
+                    run: id,
+                    namespace: frozen.namespace.clone(),
+                    state: EnvironmentState::Active,
+                    uid: Some(format!("namespace-{id}")),
+                    input_hash: None,
+                    created_at: now,
+                    retained_at: None,
+                    deleting_at: None,
+                });
+            }
+            (
+                ActionKind::ApplyEnvironment {
+                    environment,
+                    input_hash,
+                    ..
+                },
+                Some(id),
+            ) => self.apply_environment(id, environment, input_hash),
+            (ActionKind::StartAttempt { attempt, .. }, Some(id)) => {
+                self.rows.attempts.push(Attempt {
+                    state: AttemptState::Running,
+                    job_uid: Some(format!("job-{id}")),
+                    started_at: Some(now),
+                    heartbeat_at: Some(now),
+                    ..attempt.clone()
+                });
+                self.add_workload(id);
+            }
+            _ => {}
+        }
+        self.rows.effects.push(Effect {
+            key: action.key.clone(),
+            run: action.run,
+            kind: action.kind.name().to_string(),
+            attempts: 0,
+            next_at: None,
+            last_error: None,
+            external_id: None,
+            content_hash: Some(action.content_hash()),
+            intended_hash: None,
+            attempted_at: Some(done),
+            done_at: Some(done),
+        });
+    }
+
+    fn apply_environment(&mut self, run: RunId, environment: &RunEnvironment, hash: &str) {
+        let mut rows = self.rows.environments.iter_mut();
+        let row = rows.find(|row| row.run == run).expect("a launch made it");
+        row.input_hash = Some(hash.to_owned());
+        let owner = Owner {
+            run: Some(run.0),
+            attempt: None,
+        };
+        self.cluster.namespaces.push(NamespaceRow {
+            name: environment.namespace.clone(),
+            uid: format!("namespace-{run}"),
+            resource_version: "1".to_owned(),
+            phase: NamespacePhase::Active,
+            deletion_timestamp: None,
+            owner: owner.clone(),
+            mark: RunMark {
+                trigger: Some(environment.identity.trigger.clone()),
+                launch: environment.launch.clone(),
+                ..RunMark::default()
+            },
+            input_hash: Some(hash.to_owned()),
+        });
+        for object in references(&environment_objects(environment)).expect("they are objects") {
+            if object.kind == ObjectKind::Namespace {
+                continue;
+            }
+            self.cluster.objects.push(ObjectRow {
+                kind: object.kind,
+                uid: format!("{}-{run}", object.name),
+                namespace: object.namespace,
+                name: object.name,
+                resource_version: "1".to_owned(),
+                owner: owner.clone(),
+                input_hash: Some(hash.to_owned()),
+            });
+        }
+    }
+
+    fn add_workload(&mut self, id: RunId) {
+        let owner = Owner {
+            run: Some(id.0),
+            attempt: Some(1),
+        };
+        let mut rows = self.rows.environments.iter();
+        let row = rows.find(|row| row.run == id).expect("a launch made it");
+        let (namespace, name) = (row.namespace.clone(), "attempt-1".to_owned());
+        self.cluster.jobs.push(JobRow {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            uid: format!("job-{id}"),
+            resource_version: "1".to_owned(),
+            owner: owner.clone(),
+            deletion_timestamp: None,
+            active: 1,
+            succeeded: 0,
+            failed: 0,
+            outcome: JobOutcome::Open,
+            token_key_version: Some(1),
+            input_hash: None,
+        });
+        self.cluster.pods.push(PodRow {
+            namespace,
+            name: format!("{name}-pod"),
+            uid: format!("pod-{id}"),
+            resource_version: "1".to_owned(),
+            owner,
+            phase: PodPhase::Running,
+            waiting_reason: None,
+            terminated: None,
+            reason: None,
+            node: None,
+            deletion_timestamp: None,
+            ready: true,
+            node_unreachable_since: None,
+        });
+    }
+}
+
+/// The example organisation with its one project copied, each with room for a live run in every
+/// repository and no more.
+fn organisation(repositories: i64) -> Desired {
+    let state = Path::new(env!("CARGO_MANIFEST_DIR")).join("state");
+    let files = read_folder(&state).expect("the example organisation is in the tree");
+    let mut desired = load(CommitSha::new("0".repeat(40)), files).expect("it validates");
+    let demo = desired.projects.remove(&ProjectKey::new("demo"));
+    let demo = demo.expect("the example has it");
+    for id in 1..=repositories {
+        let project = desired
+            .projects
+            .entry(Made::project(RepositoryId(id)))
+            .or_insert_with(|| {
+                let mut project = demo.clone();
+                project.repositories.clear();
+                project.spec.slots = 0;
+                project
+            });
+        let name = repository_name(RepositoryId(id));
+        project.repositories.insert(
+            name.name.as_str().into(),
+            DesiredRepository {
+                name,
+                forge: ForgeKind::Github,
+                base_branch: None,
+                credential: None,
+            },
+        );
+        project.spec.slots += 1;
+        let slots = project.spec.slots;
+        project.spec.limits.max_runs = Some(slots);
+        for limit in project.spec.limits.per_agent.values_mut() {
+            *limit = slots;
+        }
+    }
+    for policy in desired.policies.values_mut() {
+        policy.max_parallel_runs = 1_000;
+    }
+    desired
+}
+
+fn repository_name(id: RepositoryId) -> RepositoryName {
+    let name = format!("example-org/repository-{id}");
+    name.parse().expect("it is a repository's name")
+}
+
+fn actor(id: i64, kind: AccountKind) -> Actor {
+    Actor {
+        id: UserId(id),
+        login: format!("user-{id}"),
+        kind,
+    }
+}
+
+fn catalogue(desired: &Desired) -> Vec<LabelRecord> {
+    let labels = desired.labels.entries().into_iter();
+    let names = labels.map(|(label, ..)| label.clone());
+    names
+        .chain([LabelName::from("bug")])
+        .map(|name| LabelRecord {
+            name,
+            colour: "1f6feb".to_owned(),
+            description: String::new(),
+        })
+        .collect()
+}
+
+fn mirror(id: RepositoryId) -> RepositoryMirror {
+    let name = repository_name(id);
+    RepositoryMirror {
+        forge: ForgeKind::Github,
+        project: Made::project(id),
+        configured_name: name.clone(),
+        record: RepositoryRecord {
+            id,
+            name,
+            default_branch: BranchName::new("main"),
+            default_head: Some(CommitSha::new("1".repeat(40))),
+            archived: false,
+            html_url: String::new(),
+            clone_url: String::new(),
+        },
+        bound_at: DateTime::UNIX_EPOCH,
+        binding_event: EventId(0),
+        binding_review: ReviewId(0),
+        adopt_existing: false,
+        cursors: MirrorCursors::default(),
+        unknown: None,
+        complete: true,
+        owner_variable: OwnerVariable::Ours,
+    }
+}
+
+fn issue(repository: RepositoryId, number: i64) -> Issue {
+    Issue {
+        repository,
+        number: IssueNumber(number),
+        node_id: format!("I_{repository}_{number}"),
+        title: "A title".to_owned(),
+        body: "A body of some words. ".repeat(20),
+        state: SubjectState::Open,
+        is_pull_request: false,
+        author: Some(actor(MEMBER, AccountKind::User)),
+        labels: vec![LabelName::from("bug")],
+        created_at: DateTime::UNIX_EPOCH,
+        updated_at: DateTime::UNIX_EPOCH,
+        edits: EditHistory::Read { edits: Vec::new() },
+        html_url: String::new(),
+    }
+}
+
+fn pull(run: &Run, number: IssueNumber) -> PullRequest {
+    let branch = run.branch.clone();
+    PullRequest {
+        repository: run.repository,
+        number,
+        title: "A change".to_owned(),
+        body: pull_request_marker(&run.id),
+        state: SubjectState::Open,
+        merged: false,
+        author: Some(actor(PLATFORM, AccountKind::Bot)),
+        head: branch.expect("what is over has a branch"),
+        head_repository: Some(run.repository),
+        head_sha: CommitSha::new("2".repeat(40)),
+        base: BranchName::new("main"),
+        html_url: String::new(),
+        updated_at: DateTime::UNIX_EPOCH,
+    }
+}
