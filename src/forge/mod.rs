@@ -21,6 +21,7 @@ pub use error::{ForgeError, ForgeErrorKind};
 pub use gate::{OpenGate, WriteGate};
 pub use metrics::{BudgetLeft, ForgeMetrics, ForgeMetricsSnapshot, Purpose};
 pub use port::{
-    Account, CommentFilter, Detection, Forge, ForgeResult, GitCredentials, NewPull, PullEdit,
-    PullFilter, PushOutcome, PushRef, RepositoryRef, SincePage, SubjectRead,
+    Account, CommentFilter, Detection, EventsRead, Forge, ForgeResult, GitCredentials, HotSubject,
+    MovedQuery, MovedRead, NewPull, NewestEvent, PullEdit, PullFilter, PushOutcome, PushRef,
+    RepositoryRef, SincePage, SubjectRead,
 };

@@ -2,7 +2,7 @@
 //!
 //! It decides nothing and retries nothing. Records are the domain's.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -73,8 +73,84 @@ pub struct SincePage<T> {
 pub struct SubjectRead {
     /// The issue or pull request with its edit history.
     pub issue: Issue,
-    /// The opaque id of the newest label or state event: only *differs* counts.
-    pub newest_event: Option<String>,
+    /// The newest label or state event, where the forge says.
+    pub newest_event: Option<NewestEvent>,
+    /// The pull request, where it is one and was read with it.
+    pub pull: Option<PullRequest>,
+}
+
+/// A label or state event as it shows on its subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewestEvent {
+    /// Its opaque id.
+    pub id: String,
+    /// When it happened, by the forge's clock.
+    pub at: Timestamp,
+}
+
+/// Label and state events of a repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventsRead {
+    /// The events, newest first.
+    pub events: Vec<IssueEvent>,
+    /// The opaque ids of everything that was read on the way.
+    pub node_ids: BTreeSet<String>,
+    /// The forge's clock at the read.
+    pub at: Option<Timestamp>,
+}
+
+/// What to read of one repository among many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedQuery {
+    /// The repository.
+    pub repository: RepositoryRef,
+    /// Subjects that moved at or after this time are read; `None` reads none but the hot ones.
+    pub since: Option<Timestamp>,
+    /// Subjects that are read in any case, with their edit history.
+    pub hot: Vec<HotSubject>,
+    /// Branches whose heads are wanted.
+    pub branches: Vec<BranchName>,
+    /// Reads every open subject with one of these labels, and the label definitions.
+    pub sweep: Vec<LabelName>,
+}
+
+/// A subject that is read every period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HotSubject {
+    /// Its number.
+    pub number: IssueNumber,
+    /// Its opaque id.
+    pub node_id: String,
+    /// Whether it is a pull request.
+    pub is_pull_request: bool,
+    /// The update time at which its conversation was read: with another it is read again.
+    pub conversation_at: Option<Timestamp>,
+}
+
+/// What was read of one repository among many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MovedRead {
+    /// Hot subjects, those that moved, and those that a sweep found.
+    pub subjects: Vec<SubjectRead>,
+    /// Hot subjects that do not seem to be in the repository any more: to be confirmed by
+    /// [`Forge::issue`].
+    pub left: Vec<IssueNumber>,
+    /// The whole conversations of hot subjects that moved, comments on lines of a diff left out.
+    pub conversations: Vec<(IssueNumber, Vec<Comment>)>,
+    /// Hot subjects that moved and whose conversation is too long: to be read by
+    /// [`Forge::comments`].
+    pub long_conversations: Vec<IssueNumber>,
+    /// Where the branches stand.
+    pub branches: Vec<(BranchName, Option<CommitSha>)>,
+    /// The label definitions, where they were wanted and all of them came.
+    pub labels: Option<Vec<LabelRecord>>,
+    /// Whether all subjects that moved since are among what was read; otherwise they are to be
+    /// read by [`Forge::issues_since`].
+    pub reaches_back: bool,
+    /// The mark to store once the subjects are, as [`SincePage::cursor`].
+    pub newest: Option<Timestamp>,
+    /// Whether a sweep's subjects are all among what was read.
+    pub swept: bool,
 }
 
 /// Which pull requests to list.
@@ -217,6 +293,14 @@ pub trait Forge: Send + Sync + fmt::Debug {
         subjects: &[(IssueNumber, String)],
     ) -> ForgeResult<Vec<Option<SubjectRead>>>;
 
+    /// Reads what moved in many repositories with few requests: one answer per query, in order.
+    /// The outer error means that nothing was learnt of any. `None` where the forge cannot do
+    /// that: each repository is to be read by itself.
+    async fn moved(
+        &self,
+        queries: &[MovedQuery],
+    ) -> ForgeResult<Option<Vec<ForgeResult<MovedRead>>>>;
+
     /// Reads one issue. `NotFound` and `Gone` are definite; `Moved` means transferred.
     async fn issue(&self, repository: &RepositoryRef, number: IssueNumber) -> ForgeResult<Issue>;
 
@@ -231,7 +315,7 @@ pub trait Forge: Send + Sync + fmt::Debug {
         repository: &RepositoryRef,
         back_to: Option<EventId>,
         max_pages: u32,
-    ) -> ForgeResult<Vec<IssueEvent>>;
+    ) -> ForgeResult<EventsRead>;
 
     /// Reads the label definitions.
     async fn labels(&self, repository: &RepositoryRef) -> ForgeResult<Vec<LabelRecord>>;

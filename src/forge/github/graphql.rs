@@ -1,4 +1,4 @@
-//! The two GraphQL reads: which repositories moved, and the hot set.
+//! GraphQL: sending a query, and the one that asks which repositories moved.
 //!
 //! Answers may be partial: an error that names one alias concerns that one
 //! alone. Anything else makes the whole read an error.
@@ -10,26 +10,19 @@ use serde_json::{Value, json};
 use super::{
     GithubForge,
     client::{Call, decode},
-    wire::{account_kind, subject_state},
 };
 use crate::{
     domain::{
         Timestamp,
-        forge::{Actor, ContentEdit, EditHistory, Issue},
-        ids::{BranchName, IssueNumber, LabelName, RepositoryId, RepositoryName, UserId},
+        ids::{BranchName, RepositoryId, RepositoryName},
         mirror::Detected,
     },
-    forge::{
-        Detection, ForgeError, ForgeErrorKind, ForgeResult, Purpose, RepositoryRef, SubjectRead,
-    },
+    forge::{Detection, ForgeError, ForgeErrorKind, ForgeResult, Purpose},
 };
 
 /// Repositories in one detection query: two connections each stay below the
 /// 150 at which GitHub charges a second point.
 pub(super) const DETECT_BATCH: usize = 74;
-
-/// Subjects in one hot-set query: the most ids that `nodes` takes.
-pub(super) const SUBJECT_BATCH: usize = 100;
 
 const DETECT_FIELDS: &str = "fragment moved on Repository {
   databaseId
@@ -40,56 +33,6 @@ const DETECT_FIELDS: &str = "fragment moved on Repository {
   pullRequests(first: 1, orderBy: {field: UPDATED_AT, direction: DESC}) { totalCount nodes { updatedAt } }
 }";
 
-const SUBJECTS: &str = "query Subjects($ids: [ID!]!) {
-  nodes(ids: $ids) {
-    __typename
-    ... on Issue {
-      id number title body issueState: state createdAt updatedAt url
-      repository { databaseId }
-      author { ...who }
-      labels(first: 100) { nodes { name } }
-      userContentEdits(first: 100) { totalCount nodes { editedAt editor { ...who } } }
-      renames: timelineItems(last: 100, itemTypes: [RENAMED_TITLE_EVENT]) {
-        pageInfo { hasPreviousPage } nodes { ... on RenamedTitleEvent { createdAt actor { ...who } } }
-      }
-      newest: timelineItems(last: 1, itemTypes: [LABELED_EVENT, UNLABELED_EVENT, CLOSED_EVENT, REOPENED_EVENT, TRANSFERRED_EVENT]) {
-        nodes {
-          ... on LabeledEvent { id }
-          ... on UnlabeledEvent { id }
-          ... on ClosedEvent { id }
-          ... on ReopenedEvent { id }
-          ... on TransferredEvent { id }
-        }
-      }
-    }
-    ... on PullRequest {
-      id number title body pullState: state createdAt updatedAt url
-      repository { databaseId }
-      author { ...who }
-      labels(first: 100) { nodes { name } }
-      userContentEdits(first: 100) { totalCount nodes { editedAt editor { ...who } } }
-      renames: timelineItems(last: 100, itemTypes: [RENAMED_TITLE_EVENT]) {
-        pageInfo { hasPreviousPage } nodes { ... on RenamedTitleEvent { createdAt actor { ...who } } }
-      }
-      newest: timelineItems(last: 1, itemTypes: [LABELED_EVENT, UNLABELED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) {
-        nodes {
-          ... on LabeledEvent { id }
-          ... on UnlabeledEvent { id }
-          ... on ClosedEvent { id }
-          ... on ReopenedEvent { id }
-        }
-      }
-    }
-  }
-}
-fragment who on Actor {
-  __typename
-  login
-  ... on User { databaseId }
-  ... on Bot { databaseId }
-  ... on Organization { databaseId }
-}";
-
 #[derive(Debug, Deserialize)]
 struct GraphqlAnswer {
     data: Option<Value>,
@@ -98,15 +41,21 @@ struct GraphqlAnswer {
 }
 
 #[derive(Debug, Deserialize)]
-struct GraphqlError {
+pub(super) struct GraphqlError {
     #[serde(rename = "type")]
     kind: Option<String>,
-    message: String,
+    pub(super) message: String,
     path: Option<Vec<Value>>,
 }
 
 impl GraphqlError {
-    fn kind(&self) -> ForgeErrorKind {
+    /// Whether it concerns the part of the answer under this name.
+    pub(super) fn is_of(&self, alias: &str) -> bool {
+        let first = self.path.as_ref().and_then(|path| path.first());
+        first.and_then(Value::as_str) == Some(alias)
+    }
+
+    pub(super) fn kind(&self) -> ForgeErrorKind {
         match self.kind.as_deref() {
             Some("NOT_FOUND") => ForgeErrorKind::NotFound,
             Some("FORBIDDEN" | "INSUFFICIENT_SCOPES") => ForgeErrorKind::Forbidden,
@@ -138,8 +87,8 @@ struct WireBranch {
 }
 
 #[derive(Debug, Deserialize)]
-struct WireOid {
-    oid: String,
+pub(super) struct WireOid {
+    pub(super) oid: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -162,166 +111,6 @@ impl WireNewest {
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireWho {
-    #[serde(rename = "__typename")]
-    kind: String,
-    login: String,
-    database_id: Option<i64>,
-}
-
-impl WireWho {
-    fn id(&self) -> Option<UserId> {
-        self.database_id.map(UserId)
-    }
-
-    fn actor(self) -> Option<Actor> {
-        let id = self.id()?;
-        // REST says `ada[bot]` where GraphQL says `ada`.
-        let login = match self.kind.as_str() {
-            "Bot" if !self.login.ends_with("[bot]") => format!("{}[bot]", self.login),
-            _ => self.login,
-        };
-        let kind = account_kind(&self.kind);
-        Some(Actor { id, login, kind })
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireList<T> {
-    #[serde(default)]
-    total_count: usize,
-    #[serde(default)]
-    page_info: WirePage,
-    nodes: Option<Vec<Option<T>>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WirePage {
-    has_previous_page: bool,
-}
-
-impl<T> WireList<T> {
-    fn items(self) -> Vec<T> {
-        self.nodes.into_iter().flatten().flatten().collect()
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireEdit {
-    edited_at: Timestamp,
-    editor: Option<WireWho>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireRename {
-    created_at: Timestamp,
-    actor: Option<WireWho>,
-}
-
-#[derive(Debug, Deserialize)]
-struct WireNode {
-    id: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct WireLabelName {
-    name: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireHome {
-    database_id: Option<i64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireSubject {
-    #[serde(rename = "__typename")]
-    kind: String,
-    id: String,
-    number: i64,
-    title: String,
-    body: String,
-    issue_state: Option<String>,
-    pull_state: Option<String>,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    url: String,
-    repository: WireHome,
-    author: Option<WireWho>,
-    labels: Option<WireList<WireLabelName>>,
-    user_content_edits: Option<WireList<WireEdit>>,
-    renames: WireList<WireRename>,
-    newest: WireList<WireNode>,
-}
-
-impl WireSubject {
-    /// The subject; `None` when it lives in another repository by now.
-    fn record(self, repository: RepositoryId) -> Option<SubjectRead> {
-        if self.repository.database_id != Some(repository.0) {
-            return None;
-        }
-        let state = self.issue_state.or(self.pull_state);
-        let edits = edit_history(self.user_content_edits, self.renames);
-        let labels = self.labels.map(WireList::items).unwrap_or_default();
-        Some(SubjectRead {
-            newest_event: self.newest.items().pop().and_then(|node| node.id),
-            issue: Issue {
-                repository,
-                number: IssueNumber(self.number),
-                node_id: self.id,
-                title: self.title,
-                body: self.body,
-                state: subject_state(state.as_deref().unwrap_or_default()),
-                is_pull_request: self.kind == "PullRequest",
-                author: self.author.and_then(WireWho::actor),
-                labels: labels
-                    .into_iter()
-                    .map(|label| LabelName::new(label.name))
-                    .collect(),
-                created_at: self.created_at,
-                updated_at: self.updated_at,
-                edits,
-                html_url: self.url,
-            },
-        })
-    }
-}
-
-/// Edits of the text and renames of the title, oldest first; `Unread` when the
-/// forge did not give all of them.
-fn edit_history(edits: Option<WireList<WireEdit>>, renames: WireList<WireRename>) -> EditHistory {
-    let Some(edits) = edits else {
-        return EditHistory::Unread;
-    };
-    // A timeline's total count is that of all its items, so its page tells.
-    let (all_edits, more_renames) = (edits.total_count, renames.page_info.has_previous_page);
-    let (edits, renames) = (edits.items(), renames.items());
-    if edits.len() < all_edits || more_renames {
-        return EditHistory::Unread;
-    }
-    let of = |at: Timestamp, who: Option<WireWho>| ContentEdit {
-        at,
-        editor: who.and_then(|who| who.id()),
-    };
-    let edits = edits
-        .into_iter()
-        .map(|edit| of(edit.edited_at, edit.editor));
-    let renames = renames
-        .into_iter()
-        .map(|rename| of(rename.created_at, rename.actor));
-    let mut edits: Vec<ContentEdit> = edits.chain(renames).collect();
-    edits.sort_by_key(|edit| edit.at);
-    EditHistory::Read { edits }
-}
-
 impl GithubForge {
     pub(super) async fn detect_batch(
         &self,
@@ -341,53 +130,30 @@ impl GithubForge {
         Ok(answers)
     }
 
-    pub(super) async fn subjects_batch(
-        &self,
-        repository: &RepositoryRef,
-        node_ids: &[&str],
-    ) -> ForgeResult<Vec<Option<SubjectRead>>> {
-        let about = format!("{} subjects of {repository}", node_ids.len());
-        let variables = json!({ "ids": node_ids });
-        let (mut data, errors) = self
-            .graphql(Purpose::Subjects, &about, SUBJECTS, variables)
-            .await?;
-        if let Some(error) = errors
-            .iter()
-            .find(|error| error.kind() != ForgeErrorKind::NotFound)
-        {
-            let kind = error.kind();
-            return Err(ForgeError::new(
-                kind,
-                Purpose::Subjects,
-                about,
-                &error.message,
-            ));
-        }
-        let invalid =
-            |why: String| ForgeError::new(ForgeErrorKind::Invalid, Purpose::Subjects, &about, why);
-        let nodes = data.get_mut("nodes").map(Value::take).unwrap_or_default();
-        let nodes: Vec<Option<WireSubject>> =
-            serde_json::from_value(nodes).map_err(|error| invalid(error.to_string()))?;
-        if nodes.len() != node_ids.len() {
-            return Err(invalid(format!("{} answers", nodes.len())));
-        }
-        let records = nodes.into_iter();
-        Ok(records
-            .map(|node| node.and_then(|node| node.record(repository.id)))
-            .collect())
-    }
-
     /// Sends a query: its data, and the errors that concern single aliases.
-    async fn graphql(
+    pub(super) async fn graphql(
         &self,
         purpose: Purpose,
         about: &str,
         query: &str,
         variables: Value,
     ) -> ForgeResult<(Value, Vec<GraphqlError>)> {
+        let answer = self.graphql_dated(purpose, about, query, variables).await?;
+        Ok((answer.0, answer.1))
+    }
+
+    /// The same, with the forge's clock when it answered.
+    pub(super) async fn graphql_dated(
+        &self,
+        purpose: Purpose,
+        about: &str,
+        query: &str,
+        variables: Value,
+    ) -> ForgeResult<(Value, Vec<GraphqlError>, Timestamp)> {
         let body = json!({ "query": query, "variables": variables });
         let call = Call::send(Method::POST, purpose, about, "/graphql", body);
         let answer = self.client.call(&call).await?;
+        let date = answer.date;
         let answer: GraphqlAnswer = decode(&call, &answer.body)?;
         let placed = |error: &GraphqlError| {
             error.path.as_ref().is_some_and(|path| !path.is_empty())
@@ -397,7 +163,7 @@ impl GithubForge {
             return Err(call.error(error.kind(), error.message.clone()));
         }
         match answer.data {
-            Some(data) if data.is_object() => Ok((data, answer.errors)),
+            Some(data) if data.is_object() => Ok((data, answer.errors, date)),
             _ => Err(call.error(ForgeErrorKind::Server, "an answer without data")),
         }
     }
@@ -427,11 +193,7 @@ fn detection(
     errors: &[GraphqlError],
 ) -> ForgeResult<Detection> {
     let failed = |kind, message: &str| ForgeError::new(kind, Purpose::Detect, name, message);
-    let error = errors.iter().find(|error| {
-        let first = error.path.as_ref().and_then(|path| path.first());
-        first.and_then(Value::as_str) == Some(alias)
-    });
-    if let Some(error) = error {
+    if let Some(error) = errors.iter().find(|error| error.is_of(alias)) {
         return Err(failed(error.kind(), &error.message));
     }
     if value.is_null() {

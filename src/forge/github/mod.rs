@@ -14,11 +14,13 @@
 mod budget;
 mod client;
 mod graphql;
+mod moved;
 mod pages;
 mod paths;
 mod push;
 mod reads;
 mod settings;
+mod subjects;
 mod transport;
 mod wire;
 mod writes;
@@ -30,18 +32,17 @@ use std::sync::{
 
 use async_trait::async_trait;
 
-use self::client::Client;
 pub use self::settings::{GithubCredential, GithubSettings, PauseClock};
+use self::{client::Client, subjects::Wanted};
 use super::{
-    Account, CommentFilter, Detection, Forge, ForgeErrorKind, ForgeMetrics, ForgeResult,
-    GitCredentials, NewPull, PullEdit, PullFilter, PushOutcome, PushRef, RepositoryRef, SincePage,
-    SubjectRead, WriteGate,
+    Account, CommentFilter, Detection, EventsRead, Forge, ForgeErrorKind, ForgeMetrics,
+    ForgeResult, GitCredentials, MovedQuery, MovedRead, NewPull, PullEdit, PullFilter, PushOutcome,
+    PushRef, RepositoryRef, SincePage, SubjectRead, WriteGate,
 };
 use crate::domain::{
     Timestamp,
     forge::{
-        Comment, ForgeKind, Issue, IssueEvent, LabelRecord, Permission, PullRequest,
-        RepositoryRecord, Review,
+        Comment, ForgeKind, Issue, LabelRecord, Permission, PullRequest, RepositoryRecord, Review,
     },
     ids::{
         BranchName, CommentId, CommitSha, EventId, IssueNumber, LabelName, RepositoryName, Subject,
@@ -171,32 +172,52 @@ impl Forge for GithubForge {
         repository: &RepositoryRef,
         subjects: &[(IssueNumber, String)],
     ) -> ForgeResult<Vec<Option<SubjectRead>>> {
-        let mut reads = Vec::with_capacity(subjects.len());
-        for batch in subjects.chunks(graphql::SUBJECT_BATCH) {
-            if self.has_graphql() {
-                let ids: Vec<&str> = batch.iter().map(|(_, id)| id.as_str()).collect();
-                match self.subjects_batch(repository, &ids).await {
-                    Err(error) if error.kind == ForgeErrorKind::NotFound => {
-                        self.note_graphql_missing();
-                    }
-                    answer => {
-                        reads.extend(answer?);
-                        continue;
-                    }
+        if self.has_graphql() {
+            let wanted: Vec<Wanted> = subjects
+                .iter()
+                .map(|(_, id)| Wanted {
+                    node_id: id.clone(),
+                    repository: repository.id,
+                    is_pull_request: None,
+                    history: true,
+                })
+                .collect();
+            match self.read_subjects(&wanted).await {
+                Err(error) if error.kind == ForgeErrorKind::NotFound => {
+                    self.note_graphql_missing();
                 }
-            }
-            for (number, _) in batch {
-                reads.push(match self.read_issue(repository, *number).await {
-                    Ok(issue) => Some(SubjectRead {
-                        issue,
-                        newest_event: None,
-                    }),
-                    Err(error) if error.says_subject_left() => None,
-                    Err(error) => return Err(error),
-                });
+                answer => return answer,
             }
         }
+        let mut reads = Vec::with_capacity(subjects.len());
+        for (number, _) in subjects {
+            reads.push(match self.read_issue(repository, *number).await {
+                Ok(issue) => Some(SubjectRead {
+                    issue,
+                    newest_event: None,
+                    pull: None,
+                }),
+                Err(error) if error.says_subject_left() => None,
+                Err(error) => return Err(error),
+            });
+        }
         Ok(reads)
+    }
+
+    async fn moved(
+        &self,
+        queries: &[MovedQuery],
+    ) -> ForgeResult<Option<Vec<ForgeResult<MovedRead>>>> {
+        if !self.has_graphql() {
+            return Ok(None);
+        }
+        match self.read_moved(queries).await {
+            Err(error) if error.kind == ForgeErrorKind::NotFound => {
+                self.note_graphql_missing();
+                Ok(None)
+            }
+            answer => answer.map(Some),
+        }
     }
 
     async fn issue(&self, repository: &RepositoryRef, number: IssueNumber) -> ForgeResult<Issue> {
@@ -212,7 +233,7 @@ impl Forge for GithubForge {
         repository: &RepositoryRef,
         back_to: Option<EventId>,
         max_pages: u32,
-    ) -> ForgeResult<Vec<IssueEvent>> {
+    ) -> ForgeResult<EventsRead> {
         self.read_events(repository, back_to, max_pages).await
     }
 

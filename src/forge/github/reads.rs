@@ -17,21 +17,26 @@ use crate::{
     domain::{
         Timestamp,
         forge::{
-            AccountKind, Actor, Comment, Issue, IssueEvent, LabelRecord, OwnIdentity, Permission,
-            PullRequest, RepositoryRecord, Review,
+            AccountKind, Actor, Comment, Issue, LabelRecord, OwnIdentity, Permission, PullRequest,
+            RepositoryRecord, Review,
         },
         ids::{BranchName, CommitSha, EventId, IssueNumber, LabelName, RepositoryName},
         mirror::IdentityRecord,
     },
     forge::{
-        Account, CommentFilter, ForgeError, ForgeErrorKind, ForgeResult, PullFilter, Purpose,
-        RepositoryRef, SincePage,
+        Account, CommentFilter, EventsRead, ForgeError, ForgeErrorKind, ForgeResult, PullFilter,
+        Purpose, RepositoryRef, SincePage,
     },
 };
 
 /// A high-water mark younger than this is read again: GitHub's update times
 /// have whole seconds, and lists show a change a little late.
 const YOUNG: TimeDelta = TimeDelta::seconds(5);
+
+/// The newest high-water mark that an answer of this time vouches for.
+pub(super) fn steady(date: Timestamp) -> Timestamp {
+    date - YOUNG
+}
 
 impl GithubForge {
     pub(super) async fn read_identity(&self) -> ForgeResult<IdentityRecord> {
@@ -97,7 +102,7 @@ impl GithubForge {
             }
         };
         let newest = wire.iter().map(|issue| issue.updated_at).max();
-        let steady = newest.map(|newest| newest.min(date - YOUNG));
+        let steady = newest.map(|newest| newest.min(steady(date)));
         Ok(SincePage {
             go_on: newest.filter(|_| more),
             cursor: steady.max(since),
@@ -177,19 +182,23 @@ impl GithubForge {
         repository: &RepositoryRef,
         back_to: Option<EventId>,
         max_pages: u32,
-    ) -> ForgeResult<Vec<IssueEvent>> {
+    ) -> ForgeResult<EventsRead> {
         let mut call = Self::events_call(repository);
-        let mut events = Vec::new();
+        let mut read = EventsRead::default();
         let mut pages = 0;
         loop {
             let answer = match self.client.call(&call).await {
                 // GitHub pages only so far back.
-                Err(error) if end_of_paging(&error, pages, back_to) => return Ok(events),
+                Err(error) if end_of_paging(&error, pages, back_to) => return Ok(read),
                 other => other?,
             };
             let page: Vec<WireEvent> = decode(&call, &answer.body)?;
+            // The first page's: what came after it is not among what was read.
+            read.at.get_or_insert(answer.date);
             let lowest = page.iter().map(|event| EventId(event.id)).min();
-            events.extend(
+            read.node_ids
+                .extend(page.iter().filter_map(|event| event.node_id.clone()));
+            read.events.extend(
                 page.into_iter()
                     .filter_map(|event| event.record(repository.id)),
             );
@@ -200,7 +209,7 @@ impl GithubForge {
             };
             match answer.next {
                 Some(next) if !done => call.path = next,
-                _ => return Ok(events),
+                _ => return Ok(read),
             }
         }
     }

@@ -130,6 +130,7 @@ pub(super) fn subject_state(name: &str) -> SubjectState {
 #[derive(Debug, Deserialize)]
 pub(super) struct WireEvent {
     pub(super) id: i64,
+    pub(super) node_id: Option<String>,
     event: String,
     actor: Option<WireUser>,
     label: Option<WireLabelName>,

@@ -30,8 +30,8 @@ pub(super) struct Hot {
 }
 
 impl Hot {
-    pub(super) fn has(&self, number: IssueNumber) -> bool {
-        self.numbers.contains(&number)
+    pub(super) fn numbers(&self) -> &BTreeSet<IssueNumber> {
+        &self.numbers
     }
 
     /// The pull requests among what moved.
@@ -136,6 +136,7 @@ impl Reader<'_> {
                 Ok(issue) => hot.reads.push(SubjectRead {
                     issue,
                     newest_event: None,
+                    pull: None,
                 }),
                 // Definite, and the repository itself was detected in this poll.
                 Err(error) if error.says_subject_left() => {
@@ -168,7 +169,8 @@ impl Reader<'_> {
     }
 }
 
-fn differs(row: &Issue, read: &Issue) -> bool {
+/// Whether state or labels of a subject are other than the mirror has them.
+pub(super) fn differs(row: &Issue, read: &Issue) -> bool {
     let labels = |issue: &Issue| issue.labels.iter().cloned().collect::<BTreeSet<_>>();
     row.state != read.state || labels(row) != labels(read)
 }

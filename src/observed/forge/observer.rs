@@ -10,6 +10,7 @@ use std::{
 use futures::StreamExt;
 
 use super::{
+    ahead::{Ahead, read_ahead},
     batch::{MirrorBatch, MirrorStore},
     binding::{Binding, judge},
     hints::Hints,
@@ -41,13 +42,37 @@ pub struct ForgeObserver {
 }
 
 /// What all repositories of a poll share.
-struct Poll<'a> {
-    request: &'a PollRequest,
-    store: &'a dyn MirrorStore,
+pub(super) struct Poll<'a> {
+    pub(super) request: &'a PollRequest,
+    pub(super) store: &'a dyn MirrorStore,
     mirrors: Vec<RepositoryMirror>,
     claims: Vec<(RepositoryBinding, RepositoryId)>,
     hinted: BTreeSet<RepositoryName>,
-    began_at: Timestamp,
+    pub(super) began_at: Timestamp,
+}
+
+/// A repository that is to be read.
+pub(super) struct Candidate<'a> {
+    binding: &'a RepositoryBinding,
+    pub(super) detection: Detection,
+    /// Its row, where it is bound.
+    pub(super) mirror: Option<RepositoryMirror>,
+    pub(super) memory: Memory,
+    pub(super) hinted: bool,
+    pub(super) ahead: Ahead,
+    /// Whether the config says otherwise of its binding than its row.
+    pub(super) rebound: bool,
+    report: RepositoryReport,
+}
+
+/// What one look at a detection comes to.
+enum Line<'a> {
+    /// It is to be read.
+    Read(Box<Candidate<'a>>),
+    /// It cannot be: why.
+    Unknown(RepositoryReport, String),
+    /// There is nothing more to say.
+    Said(RepositoryReport),
 }
 
 impl ForgeObserver {
@@ -155,9 +180,22 @@ impl ForgeObserver {
             hinted,
             began_at,
         };
-        let lines = request.bound.iter().zip(detections);
+        let mut lines: Vec<Line<'_>> = request
+            .bound
+            .iter()
+            .zip(detections)
+            .map(|(binding, detection)| self.look(&poll, binding, detection))
+            .collect();
+        let mut candidates: Vec<&mut Candidate<'_>> = lines
+            .iter_mut()
+            .filter_map(|line| match line {
+                Line::Read(candidate) => Some(candidate.as_mut()),
+                Line::Unknown(..) | Line::Said(_) => None,
+            })
+            .collect();
+        read_ahead(&*self.forge, &self.settings, &poll, &mut candidates).await;
         let repositories = futures::stream::iter(lines)
-            .map(|(binding, detection)| self.poll_one(&poll, binding, detection))
+            .map(|line| self.poll_one(&poll, line))
             .buffered(self.settings.concurrency.max(1))
             .collect()
             .await;
@@ -193,12 +231,13 @@ impl ForgeObserver {
         Ok(())
     }
 
-    async fn poll_one(
+    /// Judges what was detected of a binding.
+    fn look<'a>(
         &self,
         poll: &Poll<'_>,
-        binding: &RepositoryBinding,
+        binding: &'a RepositoryBinding,
         detection: ForgeResult<Detection>,
-    ) -> RepositoryReport {
+    ) -> Line<'a> {
         let mut report = RepositoryReport {
             binding: binding.clone(),
             id: None,
@@ -212,10 +251,7 @@ impl ForgeObserver {
         report.id = bound.map(RepositoryMirror::id);
         let detection = match detection {
             Ok(detection) => detection,
-            Err(error) => {
-                let reason = Failure::from(error).reason();
-                return unknown(poll.store, report, reason).await;
-            }
+            Err(error) => return Line::Unknown(report, Failure::from(error).reason()),
         };
         if detection.name != binding.name {
             let note = format!("renamed to {}: change the config", detection.name);
@@ -226,39 +262,60 @@ impl ForgeObserver {
             Binding::Pinned(mirror) => Some(*mirror),
             Binding::Changed { pinned, reason } => {
                 report.id = Some(pinned);
-                return unknown(poll.store, report, reason).await;
+                return Line::Unknown(report, reason);
             }
             Binding::Foreign { reason } => {
                 report.outcome = RepositoryOutcome::Refused { reason };
-                return report;
+                return Line::Said(report);
             }
         };
         report.id = Some(detection.id);
-        self.read(poll, &detection, mirror, report).await
+        let stored = poll.mirrors.iter().find(|row| row.id() == detection.id);
+        Line::Read(Box::new(Candidate {
+            memory: self.recall(detection.id, poll.began_at),
+            hinted: poll.hinted.contains(&binding.name),
+            // A binding that the config changed is written down by a read of its own.
+            ahead: Ahead::Alone,
+            rebound: mirror.as_ref() != stored,
+            binding,
+            detection,
+            mirror,
+            report,
+        }))
     }
 
-    async fn read(
-        &self,
-        poll: &Poll<'_>,
-        detection: &Detection,
-        mirror: Option<RepositoryMirror>,
-        mut report: RepositoryReport,
-    ) -> RepositoryReport {
-        let mut memory = self.remember(detection.id, Memory::default(), poll.began_at);
-        let hinted = poll.hinted.contains(&report.binding.name);
+    async fn poll_one(&self, poll: &Poll<'_>, line: Line<'_>) -> RepositoryReport {
+        match line {
+            Line::Said(report) => report,
+            Line::Unknown(report, reason) => unknown(poll.store, report, reason).await,
+            Line::Read(candidate) => self.read(poll, *candidate).await,
+        }
+    }
+
+    async fn read(&self, poll: &Poll<'_>, candidate: Candidate<'_>) -> RepositoryReport {
+        let Candidate {
+            binding,
+            detection,
+            mirror,
+            mut memory,
+            hinted,
+            ahead,
+            mut report,
+            ..
+        } = candidate;
         let reader = Reader {
             forge: &*self.forge,
             store: poll.store,
             settings: &self.settings,
             installation: &self.installation,
             request: poll.request,
-            binding: &report.binding,
-            detection,
+            binding,
+            detection: &detection,
             began_at: poll.began_at,
             hinted,
         };
         let was_bound = mirror.is_some();
-        let read = reader.read(mirror, &mut memory);
+        let read = reader.read(mirror, &mut memory, ahead);
         let result = tokio::time::timeout(self.settings.repository_timeout, read).await;
         let result = result.unwrap_or(Err(Failure::TooSlow));
         match result {
@@ -267,13 +324,13 @@ impl ForgeObserver {
                 report.notes.extend(done.notes);
                 report.outcome = done.outcome;
                 memory.known_at = Some(poll.began_at);
-                self.remember(detection.id, memory, poll.began_at);
+                self.remember(detection.id, memory);
                 report
             }
             Err(failure) => {
                 // What was skipped is made up for by reading all of it again.
                 memory.settling_until = Some(later(poll.began_at, self.settings.visibility));
-                self.remember(detection.id, memory, poll.began_at);
+                self.remember(detection.id, memory);
                 if !was_bound {
                     report.id = None;
                 }
@@ -282,15 +339,19 @@ impl ForgeObserver {
         }
     }
 
-    /// Exchanges what is remembered of a repository.
-    fn remember(&self, id: RepositoryId, memory: Memory, now: Timestamp) -> Memory {
+    /// Takes out what is remembered of a repository.
+    fn recall(&self, id: RepositoryId, now: Timestamp) -> Memory {
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        let settling = Memory {
+        memories.remove(&id).unwrap_or_else(|| Memory {
             // At first sight the forge may still lag behind what it accepted before.
             settling_until: Some(later(now, self.settings.visibility)),
             ..Memory::default()
-        };
-        memories.insert(id, memory).unwrap_or(settling)
+        })
+    }
+
+    fn remember(&self, id: RepositoryId, memory: Memory) {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.insert(id, memory);
     }
 
     /// How long ago the repositories were read, for a metric: the oldest.

@@ -1,32 +1,28 @@
 //! One repository in one poll: bind it, read what moved, read the hot set,
 //! hand it to the mirror. Any failed call ends it with nothing more moved.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
+    ahead::{Ahead, staggered},
     batch::{MirrorBatch, MirrorError, MirrorStore},
-    hot::Hot,
     memory::{Memory, is_due, later},
+    parts::FIRST_PULLS,
     report::{PollRequest, PollSettings, RepositoryBinding, RepositoryOutcome},
 };
 use crate::{
     domain::{
         Timestamp,
-        forge::{PullRequest, RepositoryRecord, Review, SubjectState},
-        ids::{EventId, InstallationId, IssueNumber, ReviewId},
-        mirror::{
-            BranchHead, MirrorCursors, OwnerMark, OwnerVariable, PermissionRecord, RepositoryMirror,
-        },
+        forge::{PullRequest, RepositoryRecord},
+        ids::{InstallationId, IssueNumber},
+        mirror::{OwnerMark, OwnerVariable, RepositoryMirror},
     },
-    forge::{Detection, Forge, ForgeError, ForgeErrorKind, ForgeResult, PullFilter, RepositoryRef},
+    forge::{Detection, Forge, ForgeError, ForgeErrorKind, PullFilter, RepositoryRef},
 };
 
 /// Pull requests from these branches are the platform's: only theirs are read
 /// with their reviews.
 const OWN_BRANCHES: &str = "codex/";
-
-/// How far back the first bind looks for pull requests.
-const FIRST_PULLS: chrono::TimeDelta = chrono::TimeDelta::days(90);
 
 /// Why a repository could not be read.
 #[derive(Debug)]
@@ -82,6 +78,14 @@ pub(super) struct Done {
     pub(super) notes: Vec<String>,
 }
 
+/// How much of a repository was looked at.
+struct Look {
+    /// Whether all that moved is among it.
+    whole: bool,
+    /// Whether what bears our labels is.
+    sweep: bool,
+}
+
 /// One repository in one poll.
 pub(super) struct Reader<'a> {
     pub(super) forge: &'a dyn Forge,
@@ -108,7 +112,9 @@ impl Reader<'_> {
         &self,
         mirror: Option<RepositoryMirror>,
         memory: &mut Memory,
+        ahead: Ahead,
     ) -> Result<Done, Failure> {
+        let before = mirror.clone();
         let mut notes = Vec::new();
         let mut rows = 0;
         let mut mirror = if let Some(mirror) = mirror {
@@ -135,27 +141,31 @@ impl Reader<'_> {
         if mirror.cursors.detected.as_ref() != Some(&self.detection.detected) {
             memory.settling_until = Some(later(now, self.settings.visibility));
         }
-        let sweep = is_due(memory.swept, self.settings.sweep_every, now);
-        let whole = self.hinted
-            || sweep
-            || !mirror.complete
-            || mirror.unknown.is_some()
-            || memory.settling_until.is_some();
-        let hot = self.read_hot(memory, whole).await?;
-        if hot.needs_events {
-            memory.settling_until = Some(later(now, self.settings.visibility));
-        }
         let mut batch = MirrorBatch::begun_at(self.began_at);
-        if whole {
-            rows += self.read_issues(&mut mirror, &hot).await?;
-            self.read_rest(&mut mirror, &mut batch, sweep).await?;
-        } else if hot.needs_events {
-            self.read_events(&mut mirror, &mut batch).await?;
-        }
-        self.read_reviews(&mut batch, &hot).await?;
-        self.read_branches(&mut batch, memory, whole).await?;
+        let look = match ahead {
+            Ahead::Failed(why) => return Err(Failure::Confused(why)),
+            Ahead::Nothing => {
+                return self.done_with(mirror, before, notes).await;
+            }
+            Ahead::Read(both) => {
+                let (asked, read) = *both;
+                let look = Look {
+                    whole: asked.since.is_some(),
+                    sweep: !asked.sweep.is_empty(),
+                };
+                rows += self
+                    .read_light(&mut mirror, &mut batch, memory, (&asked, read))
+                    .await?;
+                look
+            }
+            Ahead::Alone => {
+                let (look, written) = self.read_lists(&mut mirror, &mut batch, memory).await?;
+                rows += written;
+                look
+            }
+        };
+        let Look { whole, sweep } = look;
         self.read_permissions(&mut batch, memory, &mut notes).await;
-        hot.give(&mut batch, memory);
         self.update_record(&mut mirror);
         let owner_variable = mirror.owner_variable.clone();
         let finished = mirror.complete;
@@ -184,77 +194,66 @@ impl Reader<'_> {
         })
     }
 
-    /// Pins the repository: first the marks up to which everything is
-    /// historical, then, in later reads, everything else, so that nothing falls
-    /// between the two.
-    ///
-    /// A repository that names us was ours before this database: it is bound
-    /// again where it was, and everything since counts.
-    async fn bind(&self) -> Result<(RepositoryMirror, u64), Failure> {
-        let repository = self.repository();
-        let record = self.forge.repository(&self.detection.name).await?;
-        if record.id != self.detection.id {
-            let why = format!("{} is two repositories at once", self.detection.name);
-            return Err(Failure::Confused(why));
-        }
-        if let Some(mark) = self.own_mark().await? {
-            let cursors = MirrorCursors {
-                last_event: Some(mark.binding_event),
-                ..MirrorCursors::default()
-            };
-            let marks = (mark.binding_event, mark.binding_review);
-            return self.pin(record, marks, cursors).await;
-        }
-        let event = self.forge.newest_event(&repository).await?;
-        let filter = PullFilter::Since(Some(self.began_at - FIRST_PULLS));
-        let pulls = self.forge.pulls(&repository, &filter).await?;
-        let own = pulls
-            .iter()
-            .filter(|pull| is_own(pull))
-            .map(|pull| pull.number);
-        let reviews = self.reviews_of(own.collect()).await?;
-        let review = reviews.iter().map(|it| it.id).max();
-        let marks = (event.unwrap_or(EventId(0)), review.unwrap_or(ReviewId(0)));
-        self.pin(record, marks, MirrorCursors::default()).await
-    }
-
-    /// The repository's variable, where it names us.
-    async fn own_mark(&self) -> Result<Option<OwnerMark>, Failure> {
-        let name = &self.settings.owner_variable_name;
-        match self.forge.variable(&self.repository(), name).await {
-            Ok(value) => Ok(value
-                .map(|value| OwnerMark::parse(&value))
-                .filter(|mark| mark.installation == self.installation.as_str())),
-            Err(error) if error.kind == ForgeErrorKind::Forbidden => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn pin(
+    /// Reads the repository by itself: whole lists where it moved, else the hot set.
+    async fn read_lists(
         &self,
-        record: RepositoryRecord,
-        (binding_event, binding_review): (EventId, ReviewId),
-        cursors: MirrorCursors,
-    ) -> Result<(RepositoryMirror, u64), Failure> {
-        let mirror = RepositoryMirror {
-            forge: self.forge.kind(),
-            project: self.binding.project.clone(),
-            configured_name: self.binding.name.clone(),
-            record,
-            bound_at: self.began_at,
-            binding_event,
-            binding_review,
-            adopt_existing: self.binding.adopt_existing,
-            cursors,
-            unknown: None,
-            complete: false,
-            owner_variable: OwnerVariable::Unread,
-        };
-        let written = self.commit_bookkeeping(mirror.clone()).await?;
-        Ok((mirror, written))
+        mirror: &mut RepositoryMirror,
+        batch: &mut MirrorBatch,
+        memory: &mut Memory,
+    ) -> Result<(Look, u64), Failure> {
+        let now = self.began_at;
+        let mut rows = 0;
+        let sweep = is_due(memory.swept, self.settings.sweep_every, now);
+        let whole = self.hinted
+            || sweep
+            || !mirror.complete
+            || mirror.unknown.is_some()
+            || memory.settling_until.is_some();
+        let hot = self.read_hot(memory, whole).await?;
+        if hot.needs_events {
+            memory.settling_until = Some(later(now, self.settings.visibility));
+        }
+        if whole {
+            rows += self.read_issues(mirror, hot.numbers()).await?;
+            self.read_rest(mirror, batch, memory, sweep).await?;
+        } else if hot.needs_events {
+            self.read_events(mirror, batch, memory).await?;
+        }
+        self.read_reviews(batch, &hot).await?;
+        self.read_branches(batch, memory, whole).await?;
+        hot.give(batch, memory);
+        Ok((Look { whole, sweep }, rows))
     }
 
-    async fn commit_bookkeeping(&self, mirror: RepositoryMirror) -> Result<u64, Failure> {
+    /// Ends a read for which there was nothing to do; what was found of the repository's owner is
+    /// kept where it is new.
+    async fn done_with(
+        &self,
+        mirror: RepositoryMirror,
+        before: Option<RepositoryMirror>,
+        notes: Vec<String>,
+    ) -> Result<Done, Failure> {
+        let owner_variable = mirror.owner_variable.clone();
+        let rows = match before {
+            Some(before) if before == mirror => 0,
+            _ => self.commit_bookkeeping(mirror).await?,
+        };
+        let outcome = if rows > 0 {
+            RepositoryOutcome::Read { rows }
+        } else {
+            RepositoryOutcome::Unchanged
+        };
+        Ok(Done {
+            outcome,
+            owner_variable,
+            notes,
+        })
+    }
+
+    pub(super) async fn commit_bookkeeping(
+        &self,
+        mirror: RepositoryMirror,
+    ) -> Result<u64, Failure> {
         let mut batch = MirrorBatch::begun_at(self.began_at);
         batch.mirror = Some(mirror);
         Ok(self.store.commit(batch).await?)
@@ -269,11 +268,17 @@ impl Reader<'_> {
         notes: &mut Vec<String>,
     ) -> Result<(), Failure> {
         let now = self.began_at;
-        let settled = matches!(
-            mirror.owner_variable,
-            OwnerVariable::Ours | OwnerVariable::Forbidden
-        );
-        if settled && !is_due(memory.owner_read, self.settings.owner_variable_every, now) {
+        let every = match mirror.owner_variable {
+            OwnerVariable::Ours | OwnerVariable::Forbidden => {
+                let every = self.settings.owner_variable_every;
+                let unread = || staggered(mirror.id(), every, now);
+                memory.owner_read.get_or_insert_with(unread);
+                every
+            }
+            OwnerVariable::Other { .. } => self.settings.sweep_every,
+            OwnerVariable::Absent | OwnerVariable::Unread => Duration::ZERO,
+        };
+        if !is_due(memory.owner_read, every, now) {
             return Ok(());
         }
         let name = &self.settings.owner_variable_name;
@@ -296,7 +301,11 @@ impl Reader<'_> {
     /// Reads the issues that moved, page by page: each page goes into the
     /// mirror with its mark. Hot subjects are left to the hot read, which knows
     /// their edit history.
-    async fn read_issues(&self, mirror: &mut RepositoryMirror, hot: &Hot) -> Result<u64, Failure> {
+    pub(super) async fn read_issues(
+        &self,
+        mirror: &mut RepositoryMirror,
+        hot: &BTreeSet<IssueNumber>,
+    ) -> Result<u64, Failure> {
         let repository = self.repository();
         let mut since = mirror.cursors.issues_since;
         let mut rows = 0;
@@ -305,7 +314,7 @@ impl Reader<'_> {
             let cold = page
                 .items
                 .into_iter()
-                .filter(|issue| !hot.has(issue.number));
+                .filter(|issue| !hot.contains(&issue.number));
             let mut batch = MirrorBatch::begun_at(self.began_at);
             batch.issues = cold.collect();
             mirror.cursors.issues_since = page.cursor;
@@ -328,10 +337,11 @@ impl Reader<'_> {
         &self,
         mirror: &mut RepositoryMirror,
         batch: &mut MirrorBatch,
+        memory: &mut Memory,
         sweep: bool,
     ) -> Result<(), Failure> {
         let repository = self.repository();
-        self.read_events(mirror, batch).await?;
+        self.read_events(mirror, batch, memory).await?;
         batch.labels = Some((repository.id, self.forge.labels(&repository).await?));
         let seen = mirror
             .cursors
@@ -345,24 +355,31 @@ impl Reader<'_> {
             .pulls(&repository, &PullFilter::Since(Some(since)))
             .await?;
         if sweep {
-            for label in &self.request.sweep_labels {
-                let found = self.forge.issues_with_label(&repository, label).await?;
-                let hot = self.hot_numbers();
-                batch
-                    .issues
-                    .extend(found.into_iter().filter(|it| !hot.contains(&it.number)));
-            }
-            batch.issues.sort_by_key(|issue| issue.number);
-            batch.issues.dedup_by_key(|issue| issue.number);
+            self.sweep(batch).await?;
         }
         Ok(())
     }
 
+    /// Reads what bears our labels, label by label.
+    pub(super) async fn sweep(&self, batch: &mut MirrorBatch) -> Result<(), Failure> {
+        let (repository, hot) = (self.repository(), self.hot_numbers());
+        for label in &self.request.sweep_labels {
+            let found = self.forge.issues_with_label(&repository, label).await?;
+            batch
+                .issues
+                .extend(found.into_iter().filter(|it| !hot.contains(&it.number)));
+        }
+        batch.issues.sort_by_key(|issue| issue.number);
+        batch.issues.dedup_by_key(|issue| issue.number);
+        Ok(())
+    }
+
     /// Reads events back to the last known one, or so far back as a first read goes.
-    async fn read_events(
+    pub(super) async fn read_events(
         &self,
         mirror: &mut RepositoryMirror,
         batch: &mut MirrorBatch,
+        memory: &mut Memory,
     ) -> Result<(), Failure> {
         let pages = if mirror.adopt_existing {
             u32::MAX
@@ -370,101 +387,15 @@ impl Reader<'_> {
             self.settings.first_event_pages
         };
         let known = mirror.cursors.last_event;
-        let events = self
+        let read = self
             .forge
             .issue_events(&self.repository(), known, pages)
             .await?;
-        let newest = events.iter().map(|event| event.id).max();
+        memory.note_events(&read);
+        let newest = read.events.iter().map(|event| event.id).max();
         mirror.cursors.last_event = newest.max(known).or(Some(mirror.binding_event));
-        batch.events = events;
+        batch.events = read.events;
         Ok(())
-    }
-
-    /// Reads the reviews of our own pull requests that moved or are hot.
-    async fn read_reviews(&self, batch: &mut MirrorBatch, hot: &Hot) -> Result<(), Failure> {
-        let open = |pull: &&PullRequest| is_own(pull) && pull.state == SubjectState::Open;
-        let moved = batch.pulls.iter().filter(open).map(|pull| pull.number);
-        let numbers: BTreeSet<IssueNumber> = moved.chain(hot.pulls()).collect();
-        batch.reviews = self.reviews_of(numbers.into_iter().collect()).await?;
-        Ok(())
-    }
-
-    async fn reviews_of(&self, numbers: Vec<IssueNumber>) -> ForgeResult<Vec<Review>> {
-        let mut reviews = Vec::new();
-        for number in numbers {
-            match self.forge.reviews(&self.repository(), number).await {
-                Err(error) if error.says_subject_left() => {}
-                read => reviews.extend(read?),
-            }
-        }
-        Ok(reviews)
-    }
-
-    /// Reads where the wanted branches stand: when the repository moved, and
-    /// otherwise each visibility time, since nothing announces a push.
-    async fn read_branches(
-        &self,
-        batch: &mut MirrorBatch,
-        memory: &mut Memory,
-        whole: bool,
-    ) -> Result<(), Failure> {
-        let id = self.detection.id;
-        let wanted = self
-            .request
-            .branches
-            .iter()
-            .filter(|(repository, _)| *repository == id);
-        for (_, branch) in wanted {
-            let last = memory.branches.get(branch).copied();
-            if !whole && !is_due(last, self.settings.visibility, self.began_at) {
-                continue;
-            }
-            let head = self.forge.ref_head(&self.repository(), branch).await?;
-            memory.branches.insert(branch.clone(), self.began_at);
-            batch.branches.push(BranchHead {
-                repository: id,
-                branch: branch.clone(),
-                head,
-                ours: false,
-            });
-        }
-        Ok(())
-    }
-
-    /// Reads the rights of actors. One that cannot be read is noted and stays
-    /// unknown; the rest goes on.
-    async fn read_permissions(
-        &self,
-        batch: &mut MirrorBatch,
-        memory: &mut Memory,
-        notes: &mut Vec<String>,
-    ) {
-        let id = self.detection.id;
-        let wanted = self
-            .request
-            .actors
-            .iter()
-            .filter(|(repository, _)| *repository == id);
-        // Read again a little before the old reading is too old.
-        let every = self.settings.permission_age * 3 / 4;
-        for (_, account) in wanted {
-            let last = memory.permissions.get(&account.id).copied();
-            if !is_due(last, every, self.began_at) {
-                continue;
-            }
-            match self.forge.permission(&self.repository(), account).await {
-                Ok(permission) => {
-                    memory.permissions.insert(account.id, self.began_at);
-                    batch.permissions.push(PermissionRecord {
-                        repository: id,
-                        user: account.id,
-                        permission,
-                        read_at: self.began_at,
-                    });
-                }
-                Err(error) => notes.push(Failure::from(error).reason()),
-            }
-        }
     }
 
     /// Follows what detection says of the repository itself.
@@ -492,6 +423,6 @@ impl Reader<'_> {
     }
 }
 
-fn is_own(pull: &PullRequest) -> bool {
+pub(super) fn is_own(pull: &PullRequest) -> bool {
     pull.head.as_str().starts_with(OWN_BRANCHES)
 }

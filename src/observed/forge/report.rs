@@ -122,7 +122,8 @@ impl Default for PollSettings {
             // DESIGN §3: rights are kept ten minutes.
             permission_age: Duration::from_mins(10),
             sweep_every: Duration::from_mins(15),
-            owner_variable_every: Duration::from_mins(15),
+            // Only a restore or a takeover changes it, and it is one request a repository.
+            owner_variable_every: Duration::from_hours(6),
             concurrency: 8,
             repository_timeout: Duration::from_mins(2),
             issue_pages: 20,

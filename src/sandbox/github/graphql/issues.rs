@@ -44,14 +44,19 @@ impl<'v> Object<'v> {
             }
             _ => {
                 return self
-                    .pull(issue, info)
+                    .pull(repo, issue, info)
                     .or_else(|| self.edited(&issue.edits, info));
             }
         };
         Some(ResolvedValue::leaf(value))
     }
 
-    fn pull(&self, issue: &'v Issue, info: &ResolveInfo<'_>) -> Option<ResolvedValue<'v>> {
+    fn pull(
+        &self,
+        repo: &'v Repo,
+        issue: &'v Issue,
+        info: &ResolveInfo<'_>,
+    ) -> Option<ResolvedValue<'v>> {
         let pull = issue.pull.as_ref()?;
         let value = match info.field_name() {
             "headRefName" => json!(pull.head_ref),
@@ -62,6 +67,7 @@ impl<'v> Object<'v> {
             "mergedAt" => json!(maybe_time(pull.merged_at)),
             "isDraft" => json!(pull.draft),
             "isCrossRepository" => json!(false),
+            "headRepository" => return Some(self.other(Thing::Repository(repo))),
             "mergedBy" => {
                 return Some(
                     pull.merged_by

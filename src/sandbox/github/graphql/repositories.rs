@@ -35,6 +35,12 @@ impl<'v> Object<'v> {
                 let exists = store::branch(&repo.path, &repo.default_branch).is_some();
                 return Some(self.maybe(exists.then_some(Thing::Ref(repo, &repo.default_branch))));
             }
+            "ref" => {
+                let full = args["qualifiedName"].as_str()?;
+                let name = full.trim_start_matches("refs/heads/").to_owned();
+                let branch = store::branch(&repo.path, &name).map(|sha| Branch { name, sha });
+                return Some(branch.map_or_else(ResolvedValue::null, ResolvedValue::object));
+            }
             "issues" => {
                 return Some(self.connection("IssueConnection", self.issues(repo, &args), &args));
             }
@@ -179,6 +185,32 @@ fn sorted<'v>(
         .into_iter()
         .map(|issue| Thing::Issue(repo, issue))
         .collect()
+}
+
+/// A branch as it stands just now.
+struct Branch {
+    name: String,
+    sha: String,
+}
+
+impl ObjectValue for Branch {
+    fn type_name(&self) -> &'static str {
+        "Ref"
+    }
+
+    fn resolve_field<'a>(
+        &'a self,
+        info: &'a ResolveInfo<'a>,
+    ) -> Result<ResolvedValue<'a>, FieldError> {
+        match info.field_name() {
+            "id" => Ok(ResolvedValue::leaf(json!(format!("REF_{}", self.name)))),
+            "name" => Ok(ResolvedValue::leaf(json!(self.name))),
+            "target" => Ok(ResolvedValue::object(Commit {
+                sha: self.sha.clone(),
+            })),
+            _ => Err(self.unknown_field_error(info)),
+        }
+    }
 }
 
 /// A commit whose name was read from the repository just now.
