@@ -42,7 +42,7 @@ pub(super) enum Judged {
 
 /// Decides every waiting trigger, work item by work item, oldest first.
 pub(super) fn step_dispositions(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
-    for (work_item, triggers) in waiting(index) {
+    for (work_item, triggers) in &index.waiting {
         let mut triggers = triggers.clone();
         triggers.sort_by_key(|trigger| (trigger.occurred_at, trigger.identity.clone()));
         decide_work_item(index, plan, *work_item, &triggers);
@@ -50,22 +50,21 @@ pub(super) fn step_dispositions(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
 }
 
 /// Waiting triggers by work item, in the order of their identities.
-pub(super) fn waiting<'i, 'a>(index: &'i Index<'a>) -> &'i BTreeMap<Subject, Vec<&'a Trigger>> {
-    index.waiting.get_or_init(|| {
-        let mut work_items: BTreeMap<Subject, Vec<&Trigger>> = BTreeMap::new();
-        for trigger in index.triggers.values().copied().filter(|trigger| {
-            matches!(trigger.disposition, Disposition::Waiting(_))
-                && withdrawn_by(index, trigger).is_none()
-                && begun(index, trigger).is_none()
-        }) {
-            let work_item = Subject {
-                repository: trigger.identity.repository,
-                number: index.work_item(trigger.subject()),
-            };
-            work_items.entry(work_item).or_default().push(trigger);
-        }
-        work_items
-    })
+pub(super) fn waiting<'a>(index: &Index<'a>) -> BTreeMap<Subject, Vec<&'a Trigger>> {
+    let waiting = index.triggers.values().copied().filter(|trigger| {
+        matches!(trigger.disposition, Disposition::Waiting(_))
+            && withdrawn_by(index, trigger).is_none()
+            && begun(index, trigger).is_none()
+    });
+    let mut work_items: BTreeMap<Subject, Vec<&Trigger>> = BTreeMap::new();
+    for trigger in waiting {
+        let work_item = Subject {
+            repository: trigger.identity.repository,
+            number: index.work_item(trigger.subject()),
+        };
+        work_items.entry(work_item).or_default().push(trigger);
+    }
+    work_items
 }
 
 fn decide_work_item(
@@ -132,7 +131,8 @@ fn conflicting(contending: &[&Trigger], current: Option<&Run>) -> BTreeSet<Label
 
 /// The conflict on a work item in this pass, if there is one.
 pub(super) fn conflict_on(index: &Index<'_>, work_item: Subject) -> Option<Vec<LabelName>> {
-    let contending: Vec<&Trigger> = waiting(index)
+    let contending: Vec<&Trigger> = index
+        .waiting
         .get(&work_item)
         .into_iter()
         .flatten()

@@ -14,7 +14,7 @@ use crate::{
         forge::Issue,
         ids::{LabelName, ProjectKey, StageKind, Subject},
         run::RunState,
-        trigger::{Disposition, RefusalReason, Trigger, WaitReason},
+        trigger::{RefusalReason, Trigger, WaitReason},
     },
 };
 
@@ -154,15 +154,11 @@ fn earlier_stages_done(asked: &Asked<'_>) -> Judged {
 /// Whether a stage has succeeded on a work item. Where a restored database has forgotten the
 /// run, that its label was taken off by us speaks for it.
 fn has_succeeded(index: &Index<'_>, work_item: Subject, stage: &StageKind) -> bool {
-    let by_run = index.runs.values().any(|run| {
-        run.work_subject() == work_item
-            && run.kind.stage == *stage
-            && run.state == RunState::Succeeded
-    });
+    let mut runs = index.runs_on(work_item).iter();
+    let by_run = runs.any(|run| run.kind.stage == *stage && run.state == RunState::Succeeded);
     by_run
-        || index.triggers.values().any(|trigger| {
-            trigger.disposition == Disposition::Refused(RefusalReason::Consumed)
-                && trigger.kind.stage == *stage
+        || index.consumed().iter().any(|trigger| {
+            trigger.kind.stage == *stage
                 && trigger.identity.repository == work_item.repository
                 && index.work_item(trigger.subject()) == work_item.number
         })

@@ -1,13 +1,11 @@
 //! The input, looked up instead of walked.
 
-use std::{
-    cell::OnceCell,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Duration;
 
 use super::{
+    disposition::waiting,
     input::{PlanInput, PlanSettings, Scope},
     lookup::{self, Lookup},
 };
@@ -50,8 +48,8 @@ pub(super) struct Index<'a> {
     pub(super) cluster: Option<ClusterIndex<'a>>,
     /// What is asked for by something else than its own key.
     lookup: Lookup<'a>,
-    /// Waiting triggers by work item, once a step asked for them.
-    pub(super) waiting: OnceCell<BTreeMap<Subject, Vec<&'a Trigger>>>,
+    /// Waiting triggers by work item.
+    pub(super) waiting: BTreeMap<Subject, Vec<&'a Trigger>>,
 }
 
 impl<'a> Index<'a> {
@@ -69,7 +67,7 @@ impl<'a> Index<'a> {
                 .insert(row.label.name.clone());
             labels
         });
-        Self {
+        let mut index = Self {
             input,
             repositories: rows
                 .repositories
@@ -121,8 +119,10 @@ impl<'a> Index<'a> {
                 .map(|row| (row.key.0.as_str(), row))
                 .collect(),
             cluster: input.cluster.known().map(|snapshot| snapshot.index()),
-            waiting: OnceCell::new(),
-        }
+            waiting: BTreeMap::new(),
+        };
+        index.waiting = waiting(&index);
+        index
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -344,6 +344,17 @@ impl<'a> Index<'a> {
     ) -> &[&'a PermissionRecord] {
         let found = self.lookup.permissions.get(&(repository, user));
         found.map_or(&[], Vec::as_slice)
+    }
+
+    /// The runs of a work item, by id.
+    pub(super) fn runs_on(&self, work_item: Subject) -> &[&'a Run] {
+        let found = self.lookup.runs.get(&work_item);
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// Triggers that had run their course before the database was restored.
+    pub(super) fn consumed(&self) -> &[&'a Trigger] {
+        &self.lookup.consumed
     }
 
     /// The triggers that a label of a subject has made.

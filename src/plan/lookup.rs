@@ -12,7 +12,7 @@ use crate::domain::{
     mirror::{BranchHead, PermissionRecord},
     run::Run,
     snapshot::StoreSnapshot,
-    trigger::Trigger,
+    trigger::{Disposition, RefusalReason, Trigger},
 };
 
 /// Rows by what they are asked for.
@@ -21,6 +21,8 @@ pub(super) struct Lookup<'a> {
     pub(super) branches: BTreeMap<(RepositoryId, &'a str), &'a BranchHead>,
     /// The run of each work item that is not finalised: the lowest id.
     pub(super) current: BTreeMap<Subject, &'a Run>,
+    /// Runs by their work item, lowest id first.
+    pub(super) runs: BTreeMap<Subject, Vec<&'a Run>>,
     /// Pull requests from branches of their own repository, by number.
     pub(super) pulls_by_head: BTreeMap<(RepositoryId, &'a str), Vec<&'a PullRequest>>,
     /// Our own pull requests by the run that they name: the lowest subject.
@@ -33,6 +35,8 @@ pub(super) struct Lookup<'a> {
     pub(super) permissions: BTreeMap<(RepositoryId, UserId), Vec<&'a PermissionRecord>>,
     /// Triggers by the subject that carries them.
     pub(super) triggers: BTreeMap<Subject, Vec<&'a Trigger>>,
+    /// Triggers that had run their course before the database was restored.
+    pub(super) consumed: Vec<&'a Trigger>,
 }
 
 impl<'a> Lookup<'a> {
@@ -44,12 +48,18 @@ impl<'a> Lookup<'a> {
         let mut lookup = Self {
             branches: BTreeMap::new(),
             current: BTreeMap::new(),
+            runs: BTreeMap::new(),
             pulls_by_head: BTreeMap::new(),
             pulls_by_run: BTreeMap::new(),
             work_by_branch: BTreeMap::new(),
             work_by_pull: BTreeMap::new(),
             permissions: group(&rows.permissions, |row| (row.repository, row.user)),
             triggers: group(&rows.triggers, Trigger::subject),
+            consumed: rows
+                .triggers
+                .iter()
+                .filter(|row| row.disposition == Disposition::Refused(RefusalReason::Consumed))
+                .collect(),
         };
         for row in &rows.branches {
             let key = (row.repository, row.branch.as_str());
@@ -65,6 +75,7 @@ impl<'a> Lookup<'a> {
     }
 
     fn add_run(&mut self, run: &'a Run) {
+        self.runs.entry(run.work_subject()).or_default().push(run);
         if run.finalized_at.is_none() {
             self.current.entry(run.work_subject()).or_insert(run);
         }

@@ -27,9 +27,9 @@ pub(super) fn is_rebuilt(index: &Index<'_>, subject: Subject, work_item: Subject
 /// The open pull request of ours that a revise on a work item continues.
 pub(super) fn revised_pull<'a>(index: &Index<'a>, work_item: Subject) -> Option<&'a PullRequest> {
     index
-        .runs
-        .values()
-        .filter(|run| run.work_subject() == work_item && run.state.is_terminal())
+        .runs_on(work_item)
+        .iter()
+        .filter(|run| run.state.is_terminal())
         .filter_map(|run| {
             let number = run.pull_request?;
             index

@@ -9,7 +9,7 @@ use super::{
     action::ActionKind,
     builder::PlanBuilder,
     comment::{content, locale},
-    disposition::{Judged, conflict_on, judge, waiting},
+    disposition::{Judged, conflict_on, judge},
     event,
     index::Index,
 };
@@ -23,16 +23,14 @@ use crate::domain::{
 /// Says on issues which labels contradict each other, and what else stands in the way.
 pub(super) fn step_standstills(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     let mut obstacles: BTreeMap<Subject, Option<Obstacle>> = BTreeMap::new();
-    for trigger in waiting(index) {
-        let work_item = Subject {
-            repository: trigger.identity.repository,
-            number: index.work_item(trigger.subject()),
-        };
-        let found = obstacles.entry(work_item).or_default();
-        if found.is_none()
-            && let Judged::Wait(reason) = judge(index, trigger)
-        {
-            *found = obstacle(index, reason);
+    for (work_item, triggers) in &index.waiting {
+        let found = obstacles.entry(*work_item).or_default();
+        for trigger in triggers {
+            if found.is_none()
+                && let Judged::Wait(reason) = judge(index, trigger)
+            {
+                *found = obstacle(index, reason);
+            }
         }
     }
     let commented = |prefix: &'static str| {

@@ -24,7 +24,7 @@ async fn a_label_and_its_event_are_read_with_one_and_the_same_actor() {
     scene.label(number);
     let issue = forge.issue(&repo, number).await.unwrap();
     assert_eq!(issue.labels, vec![label("run:dev")]);
-    let events = forge.issue_events(&repo, None, 10).await.unwrap();
+    let events = forge.issue_events(&repo, None, 10).await.unwrap().events;
     let labeled = events
         .iter()
         .find(|event| matches!(&event.what, IssueEventKind::Labeled { .. }))
@@ -68,14 +68,15 @@ async fn a_page_read_again_is_not_modified_and_still_whole() {
     let (forge, repo) = (scene.forge(), scene.repo(REPO));
     let number = scene.open("First");
     scene.label(number);
-    let first = forge.issue_events(&repo, None, 1).await.unwrap();
+    let first = forge.issue_events(&repo, None, 1).await.unwrap().events;
     assert_eq!(requests(&forge, "not_modified"), 0);
-    let second = forge.issue_events(&repo, None, 1).await.unwrap();
+    let second = forge.issue_events(&repo, None, 1).await.unwrap().events;
     assert_eq!(requests(&forge, "not_modified"), 1);
     assert_eq!(first, second);
     // Another credential begins with nothing.
     let other = scene.forge();
-    assert_eq!(other.issue_events(&repo, None, 1).await.unwrap(), first);
+    let fresh = other.issue_events(&repo, None, 1).await.unwrap();
+    assert_eq!(fresh.events, first);
     assert_eq!(requests(&other, "not_modified"), 0);
 }
 

@@ -3,6 +3,7 @@
 
 mod adapter;
 mod observer;
+mod polling;
 mod stub;
 
 use std::{

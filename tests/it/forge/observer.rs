@@ -11,8 +11,8 @@ use chrono::Utc;
 use codex_k8s::{
     domain::{
         Timestamp,
-        forge::{EditHistory, Issue, IssueEvent},
-        ids::{EventId, IssueNumber, RepositoryId, Subject, UserId},
+        forge::{Comment, EditHistory, Issue, IssueEvent, PullRequest},
+        ids::{BranchName, CommitSha, EventId, IssueNumber, RepositoryId, Subject, UserId},
         mirror::{OwnerVariable, RepositoryMirror},
     },
     forge::Forge,
@@ -26,15 +26,18 @@ use super::*;
 
 /// A mirror in memory that counts what changes.
 #[derive(Debug, Default)]
-struct Memory(Mutex<State>);
+pub(super) struct Memory(pub(super) Mutex<State>);
 
 #[derive(Debug, Default)]
-struct State {
-    mirrors: BTreeMap<RepositoryId, RepositoryMirror>,
-    issues: BTreeMap<(RepositoryId, IssueNumber), Issue>,
-    events: BTreeMap<EventId, IssueEvent>,
+pub(super) struct State {
+    pub(super) mirrors: BTreeMap<RepositoryId, RepositoryMirror>,
+    pub(super) issues: BTreeMap<(RepositoryId, IssueNumber), Issue>,
+    pub(super) events: BTreeMap<EventId, IssueEvent>,
+    pub(super) comments: BTreeMap<IssueNumber, Vec<Comment>>,
+    pub(super) pulls: BTreeMap<IssueNumber, PullRequest>,
+    pub(super) branches: BTreeMap<BranchName, Option<CommitSha>>,
     gone: Vec<IssueNumber>,
-    writes: u64,
+    pub(super) writes: u64,
     /// How far the clock is ahead.
     ahead: chrono::TimeDelta,
 }
@@ -74,6 +77,15 @@ impl MirrorStore for Memory {
         state
             .gone
             .extend(batch.gone.iter().map(|(_, number)| *number));
+        for talk in batch.conversations {
+            state.comments.insert(talk.number, talk.comments);
+        }
+        for pull in batch.pulls {
+            state.pulls.insert(pull.number, pull);
+        }
+        for branch in batch.branches {
+            state.branches.insert(branch.branch, branch.head);
+        }
         if let Some(mirror) = batch.mirror {
             let old = state.mirrors.insert(mirror.id(), mirror.clone());
             rows += u64::from(old != Some(mirror));
@@ -93,12 +105,12 @@ impl MirrorStore for Memory {
 
 impl Memory {
     /// Moves the store's clock and the forge's on.
-    fn advance(&self, scene: &Scene, by: chrono::TimeDelta) {
+    pub(super) fn advance(&self, scene: &Scene, by: chrono::TimeDelta) {
         self.0.lock().unwrap().ahead += by;
         scene.model.advance(by);
     }
 
-    fn mirror(&self, id: RepositoryId) -> RepositoryMirror {
+    pub(super) fn mirror(&self, id: RepositoryId) -> RepositoryMirror {
         self.0.lock().unwrap().mirrors[&id].clone()
     }
 }
@@ -141,7 +153,7 @@ async fn what_the_forge_hid_until_the_end_of_its_visibility_time_is_read() {
     assert_eq!(labelled(), 1);
 }
 
-fn bound(project: &str, repository: &str) -> RepositoryBinding {
+pub(super) fn bound(project: &str, repository: &str) -> RepositoryBinding {
     RepositoryBinding {
         project: codex_k8s::domain::ids::ProjectKey::new(project),
         name: name(repository),
@@ -149,7 +161,7 @@ fn bound(project: &str, repository: &str) -> RepositoryBinding {
     }
 }
 
-fn request(bindings: Vec<RepositoryBinding>) -> PollRequest {
+pub(super) fn request(bindings: Vec<RepositoryBinding>) -> PollRequest {
     PollRequest {
         bound: bindings,
         ..PollRequest::default()

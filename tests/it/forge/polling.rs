@@ -1,0 +1,298 @@
+//! What polling costs: requests counted at the GitHub model, time stepped.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use codex_k8s::{
+    domain::ids::Subject,
+    forge::{Forge, ForgeMetrics, OWNER_VARIABLE, OpenGate},
+    observed::forge::{ForgeObserver, PollReport, PollRequest, PollSettings, RepositoryOutcome},
+    sandbox::github::AppSeed,
+};
+
+use super::{
+    observer::{Memory, bound, request},
+    *,
+};
+
+const OTHER: &str = "example-org/lib";
+
+/// Two repositories that were polled until nothing of their binding is looked at any more.
+struct Polled {
+    scene: Scene,
+    observer: ForgeObserver,
+    memory: Memory,
+    request: PollRequest,
+}
+
+impl Polled {
+    async fn new(lag: Lag) -> Self {
+        let scene = Scene::with_lag(lag).await;
+        let forge = scene.forge();
+        Self::with(scene, forge).await
+    }
+
+    async fn with(scene: Scene, forge: GithubForge) -> Self {
+        for name in [REPO, OTHER] {
+            let repository = scene.repo(name);
+            let value = "sandbox-1";
+            forge
+                .set_variable(&repository, OWNER_VARIABLE, value)
+                .await
+                .unwrap();
+        }
+        for title in ["One", "Two"] {
+            scene.open(title);
+        }
+        let forge: Arc<dyn Forge> = Arc::new(forge);
+        let installation = "sandbox-1".parse().unwrap();
+        let observer = ForgeObserver::new(forge, installation, PollSettings::default());
+        let mut request = request(vec![bound("shop", REPO), bound("shop", OTHER)]);
+        request.sweep_labels = vec![label("run:dev")];
+        let polled = Self {
+            scene,
+            observer,
+            memory: Memory::default(),
+            request,
+        };
+        for _ in 0..5 {
+            polled.poll().await;
+        }
+        polled
+    }
+
+    /// A poll, and what it asked of the forge; half a minute passes after it.
+    async fn poll(&self) -> (PollReport, BTreeMap<String, u64>) {
+        let before = self.scene.model.counters().requests;
+        let report = self.observer.poll(&self.request, &self.memory).await;
+        let mut asked = self.scene.model.counters().requests;
+        for (route, count) in &before {
+            *asked.get_mut(route).unwrap() -= count;
+        }
+        asked.retain(|_, count| *count > 0);
+        self.memory.advance(&self.scene, TimeDelta::seconds(30));
+        (report, asked)
+    }
+
+    fn heat(&mut self, repository: &str, number: IssueNumber) {
+        let repository = self.scene.repo(repository).id;
+        self.request.hot.push(Subject { repository, number });
+    }
+}
+
+fn asked(requests: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    let owned = |(route, count): &(&str, u64)| ((*route).to_owned(), *count);
+    requests.iter().map(owned).collect()
+}
+
+const EVENTS: &str = "GET /repos/{owner}/{repo}/issues/events";
+
+#[tokio::test]
+async fn repositories_at_rest_cost_one_query_a_poll_and_write_nothing() {
+    let polled = Polled::new(Lag::NONE).await;
+    let writes = polled.memory.0.lock().unwrap().writes;
+    for _ in 0..10 {
+        let (report, requests) = polled.poll().await;
+        assert_eq!(requests, asked(&[("POST /graphql", 1)]));
+        assert!(!report.moved());
+    }
+    assert_eq!(polled.memory.0.lock().unwrap().writes, writes);
+}
+
+#[tokio::test]
+async fn a_comment_on_an_issue_that_nobody_waits_for_costs_no_request_of_its_own() {
+    let polled = Polled::new(Lag::NONE).await;
+    let (model, two) = (&polled.scene.model, 2);
+    model.comment(REPO, two, "ada", "A word.").unwrap();
+    let (report, requests) = polled.poll().await;
+    // Detection, what moved, that subject.
+    assert_eq!(requests, asked(&[("POST /graphql", 3)]));
+    assert!(report.moved(), "its update time is another: {report:?}");
+}
+
+#[tokio::test]
+async fn a_label_costs_one_read_of_events() {
+    let polled = Polled::new(Lag::NONE).await;
+    polled.scene.label(IssueNumber(2));
+    let (_, requests) = polled.poll().await;
+    assert_eq!(requests, asked(&[("POST /graphql", 3), (EVENTS, 1)]));
+    let state = polled.memory.0.lock().unwrap();
+    let labelled = state.events.values().filter(|event| event.number.0 == 2);
+    assert_eq!(labelled.count(), 1);
+    let repository = polled.scene.repo(REPO).id;
+    let issue = &state.issues[&(repository, IssueNumber(2))];
+    assert_eq!(issue.labels, [label("run:dev")]);
+    drop(state);
+    // It is looked at until nothing of it can be hidden; its event is known.
+    for _ in 0..2 {
+        let (_, requests) = polled.poll().await;
+        assert_eq!(requests, asked(&[("POST /graphql", 3)]));
+    }
+    let (_, requests) = polled.poll().await;
+    assert_eq!(requests, asked(&[("POST /graphql", 1)]));
+}
+
+#[tokio::test]
+async fn an_event_that_shows_later_than_its_label_is_read_when_it_shows() {
+    let lag = Lag {
+        events_ms: 40_000,
+        ..Lag::NONE
+    };
+    let polled = Polled::new(lag).await;
+    polled.scene.label(IssueNumber(2));
+    for _ in 0..4 {
+        polled.poll().await;
+    }
+    let state = polled.memory.0.lock().unwrap();
+    assert_eq!(state.events.len(), 1);
+}
+
+#[tokio::test]
+async fn a_label_taken_off_is_read_with_the_labels_that_there_are() {
+    let polled = Polled::new(Lag::NONE).await;
+    polled.scene.label(IssueNumber(2));
+    polled.poll().await;
+    polled
+        .scene
+        .model
+        .remove_label(REPO, 2, "ada", "run:dev")
+        .unwrap();
+    let (_, requests) = polled.poll().await;
+    let labels = ("GET /repos/{owner}/{repo}/labels", 1);
+    assert_eq!(
+        requests,
+        asked(&[("POST /graphql", 3), (EVENTS, 1), labels])
+    );
+}
+
+#[tokio::test]
+async fn the_hot_subjects_of_all_repositories_are_one_query() {
+    let mut polled = Polled::new(Lag::NONE).await;
+    polled
+        .scene
+        .model
+        .open_issue(OTHER, "ada", "Elsewhere", "words", &[])
+        .unwrap();
+    for _ in 0..5 {
+        polled.poll().await;
+    }
+    polled.heat(REPO, IssueNumber(1));
+    polled.heat(OTHER, IssueNumber(1));
+    let (_, requests) = polled.poll().await;
+    // Detection, both subjects, both conversations.
+    assert_eq!(requests, asked(&[("POST /graphql", 3)]));
+    let (_, requests) = polled.poll().await;
+    assert_eq!(requests, asked(&[("POST /graphql", 2)]));
+    let model = &polled.scene.model;
+    model.comment(OTHER, 1, "ada", "/approve 1234").unwrap();
+    let (_, requests) = polled.poll().await;
+    assert_eq!(requests, asked(&[("POST /graphql", 4)]));
+    let state = polled.memory.0.lock().unwrap();
+    assert_eq!(state.comments[&IssueNumber(1)][0].body, "/approve 1234");
+}
+
+#[tokio::test]
+async fn branches_and_pull_requests_come_with_what_moved() {
+    let mut polled = Polled::new(Lag::NONE).await;
+    let repository = polled.scene.repo(REPO);
+    for name in ["codex/issue-1", "codex/issue-2"] {
+        let wanted = (repository.id, branch(name));
+        polled.request.branches.push(wanted);
+    }
+    let files = [("new.txt", "x")];
+    let model = &polled.scene.model;
+    model
+        .push_commit(REPO, "codex/issue-1", "codex", &files, "Add")
+        .unwrap();
+    let new = codex_k8s::forge::NewPull {
+        head: branch("codex/issue-1"),
+        base: branch("main"),
+        title: "Do it".to_owned(),
+        body: "words".to_owned(),
+        draft: false,
+    };
+    let forge = polled.scene.forge();
+    let made = forge.create_pull(&repository, &new).await.unwrap();
+    let (_, requests) = polled.poll().await;
+    let reviews = ("GET /repos/{owner}/{repo}/pulls/{pull_number}/reviews", 1);
+    assert_eq!(requests, asked(&[("POST /graphql", 3), reviews]));
+    let state = polled.memory.0.lock().unwrap();
+    assert_eq!(state.pulls[&made.number], made, "as REST has it");
+    assert_eq!(
+        state.branches[&branch("codex/issue-1")].as_ref(),
+        Some(&made.head_sha)
+    );
+    assert_eq!(state.branches[&branch("codex/issue-2")], None);
+}
+
+#[tokio::test]
+async fn more_than_one_look_shows_is_read_on_from_the_last_time_seen() {
+    let polled = Polled::new(Lag::NONE).await;
+    for index in 0..70 {
+        polled.scene.open(&format!("Issue {index}"));
+    }
+    polled.poll().await;
+    assert_eq!(polled.memory.0.lock().unwrap().issues.len(), 72);
+}
+
+#[tokio::test]
+async fn a_sweep_reads_what_bears_our_labels_and_the_labels_by_one_query() {
+    let polled = Polled::new(Lag::NONE).await;
+    let state = || polled.memory.0.lock().unwrap();
+    let before = state().mirrors.clone();
+    polled.memory.advance(&polled.scene, TimeDelta::minutes(15));
+    let (_, requests) = polled.poll().await;
+    assert_eq!(requests, asked(&[("POST /graphql", 2)]));
+    assert_eq!(state().mirrors, before);
+}
+
+#[tokio::test]
+async fn a_query_that_fails_leaves_its_repositories_unknown_and_the_next_reads_them() {
+    let polled = Polled::new(Lag::NONE).await;
+    polled.scene.label(IssueNumber(2));
+    let broken = Fault::Status {
+        status: 502,
+        retry_after: None,
+    };
+    let rule = FaultRule::sometimes("POST /graphql", broken, 1_000_000);
+    polled.scene.model.add_fault(rule);
+    let (report, _) = polled.poll().await;
+    let unknown = |line: &codex_k8s::observed::forge::RepositoryReport| {
+        matches!(line.outcome, RepositoryOutcome::Unknown { .. })
+    };
+    assert!(report.repositories.iter().all(unknown), "{report:?}");
+    polled.scene.model.clear_faults();
+    let (_, requests) = polled.poll().await;
+    assert_eq!(requests, asked(&[("POST /graphql", 3), (EVENTS, 1)]));
+    let id = polled.scene.repo(REPO).id;
+    assert_eq!(polled.memory.mirror(id).unknown, None);
+    assert_eq!(polled.memory.0.lock().unwrap().events.len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_ends_is_renewed_and_polling_stays_as_cheap() {
+    let scene = Scene::new().await;
+    let app = AppSeed::new("mender", "example-org");
+    let (app_id, installation_id) = scene.model.add_app(&app).unwrap();
+    let key = include_str!("../../fixtures/github/app-key.pem");
+    let mut settings = settings(&scene.model.rest_url(), "unused");
+    settings.credential = GithubCredential::App {
+        app_id,
+        installation_id,
+        private_key: key.into(),
+    };
+    settings.request_timeout = Duration::from_secs(5);
+    let metrics = Arc::new(ForgeMetrics::default());
+    let forge = GithubForge::new(settings, Arc::new(OpenGate), metrics).unwrap();
+    let polled = Polled::with(scene, forge).await;
+    polled.memory.advance(&polled.scene, TimeDelta::minutes(61));
+    let (report, _) = polled.poll().await;
+    let read = |line: &codex_k8s::observed::forge::RepositoryReport| {
+        !matches!(line.outcome, RepositoryOutcome::Unknown { .. })
+    };
+    assert!(report.repositories.iter().all(read), "{report:?}");
+    let renewed = "POST /app/installations/{installation_id}/access_tokens";
+    assert_eq!(polled.scene.model.counters().requests[renewed], 2);
+    let (_, requests) = polled.poll().await;
+    assert_eq!(requests, asked(&[("POST /graphql", 1)]));
+}
