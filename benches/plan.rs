@@ -1,6 +1,6 @@
 //! How long planning a whole pass takes: every project and the orphans, one after the other, on
-//! one core. Sizes grow to 1,000 repositories with 10,000 open issues and 5,000 runs, a fifth of
-//! them queued, a fifth at work with their objects, the rest over with an open pull request.
+//! one core. Sizes grow to 1,000 repositories with 10,000 open issues and 5,000 runs, 200
+//! of them at work with their objects, 200 queued, the rest over with an open pull request.
 //! What grows is each project. Prints the median of several passes for each size and what a
 //! doubling costs; the target is for the largest.
 

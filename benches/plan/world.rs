@@ -47,14 +47,9 @@ const PROJECTS: i64 = 25;
 /// Open issues of each repository.
 const ISSUES: i64 = 10;
 
-/// How a repository's five runs stand; each has an issue of its own.
-const RUNS: [Stand; 5] = [
-    Stand::Live,
-    Stand::Queued,
-    Stand::Over,
-    Stand::Over,
-    Stand::Over,
-];
+/// Runs of each repository; each has an issue of its own. In every fifth repository the first is
+/// at work and the second queued, the others are over.
+const RUNS: i64 = 5;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Stand {
@@ -68,6 +63,19 @@ const PLATFORM: i64 = 9_000;
 
 /// Who labels.
 const MEMBER: i64 = 1_001;
+
+fn stand(repository: RepositoryId, number: i64) -> Stand {
+    match number {
+        1 if is_busy(repository) => Stand::Live,
+        2 if is_busy(repository) => Stand::Queued,
+        _ => Stand::Over,
+    }
+}
+
+/// Every fifth repository of each project.
+fn is_busy(repository: RepositoryId) -> bool {
+    repository.0 / PROJECTS % 5 == 0
+}
 
 struct Made {
     now: Timestamp,
@@ -161,16 +169,16 @@ impl Made {
             let mut issue = issue(id, number);
             self.add_event(id, number, "bug", true, MEMBER);
             self.add_event(id, number, "bug", false, MEMBER);
-            let stand = usize::try_from(number - 1).ok().and_then(|at| RUNS.get(at));
-            if let Some(stand) = stand {
+            if number <= RUNS {
+                let stand = stand(id, number);
                 let label = self.label.clone();
                 let event = self.add_event(id, number, label.as_str(), true, MEMBER);
-                if *stand == Stand::Over {
+                if stand == Stand::Over {
                     self.add_event(id, number, label.as_str(), false, PLATFORM);
                 } else {
                     issue.labels.push(label);
                 }
-                self.add_run(id, number, event, *stand);
+                self.add_run(id, number, event, stand);
             }
             self.rows.issues.push(issue);
         }
@@ -458,8 +466,8 @@ impl Made {
     }
 }
 
-/// The example organisation with its one project copied, each with room for a live run in every
-/// repository and no more.
+/// The example organisation with its one project copied, each with room for the runs that are
+/// to live and no more.
 fn organisation(repositories: i64) -> Desired {
     let state = Path::new(env!("CARGO_MANIFEST_DIR")).join("state");
     let files = read_folder(&state).expect("the example organisation is in the tree");
@@ -486,7 +494,7 @@ fn organisation(repositories: i64) -> Desired {
                 credential: None,
             },
         );
-        project.spec.slots += 1;
+        project.spec.slots += u32::from(is_busy(RepositoryId(id)));
         let slots = project.spec.slots;
         project.spec.limits.max_runs = Some(slots);
         for limit in project.spec.limits.per_agent.values_mut() {

@@ -4,7 +4,7 @@
 //! Secret. All lists are sorted by namespace and name, so that equal clusters
 //! give equal bytes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,38 @@ pub struct ClusterSnapshot {
     pub pods: Vec<PodRow>,
     /// Everything else, as metadata.
     pub objects: Vec<ObjectRow>,
+    /// Where the rows of each run stand, once somebody asked: a pass plans many projects from
+    /// one snapshot.
+    #[serde(skip)]
+    pub by_run: Places,
 }
+
+/// Where the rows of each run stand in the lists of a snapshot. It follows from those lists, is
+/// worked out once and says nothing of its own: any two are equal, and a copy begins anew.
+#[derive(Debug, Default)]
+pub struct Places(OnceLock<BTreeMap<Uuid, PlacesOfRun>>);
+
+#[derive(Debug, Default)]
+struct PlacesOfRun {
+    namespaces: Vec<usize>,
+    jobs: Vec<usize>,
+    pods: Vec<usize>,
+    objects: Vec<usize>,
+}
+
+impl Clone for Places {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Places {}
 
 /// Whose an object is, read from its labels. A label that is missing or does
 /// not parse is `None`: such an object belongs to no run and is an orphan.
@@ -224,16 +255,6 @@ impl ObjectRow {
     }
 }
 
-/// A cluster's rows by run: built once a pass, so that looking a run up does
-/// not walk the lists.
-#[derive(Debug, Default)]
-pub struct ClusterIndex<'a> {
-    /// Rows of each run that the labels name.
-    pub runs: BTreeMap<Uuid, RunRows<'a>>,
-    /// Namespaces with our mark that name no run.
-    pub orphan_namespaces: Vec<&'a NamespaceRow>,
-}
-
 /// What the cluster holds of one run.
 #[derive(Debug, Default)]
 pub struct RunRows<'a> {
@@ -258,13 +279,25 @@ impl ClusterSnapshot {
         self.objects.sort_by_key(ObjectRow::reference);
     }
 
-    /// The rows by run.
+    /// The rows of a run.
     ///
     /// What stands in a run's namespace belongs to that run, whatever its own
     /// labels say: an agent may label what it makes, but no namespace. Only
     /// where the namespace is not there the object's label counts.
-    pub fn index(&self) -> ClusterIndex<'_> {
-        let mut index = ClusterIndex::default();
+    pub fn of_run(&self, run: Uuid) -> RunRows<'_> {
+        let Some(places) = self.by_run.0.get_or_init(|| self.places()).get(&run) else {
+            return RunRows::default();
+        };
+        RunRows {
+            namespaces: rows_at(&self.namespaces, &places.namespaces),
+            jobs: rows_at(&self.jobs, &places.jobs),
+            pods: rows_at(&self.pods, &places.pods),
+            objects: rows_at(&self.objects, &places.objects),
+        }
+    }
+
+    fn places(&self) -> BTreeMap<Uuid, PlacesOfRun> {
+        let mut places: BTreeMap<Uuid, PlacesOfRun> = BTreeMap::new();
         let owners: BTreeMap<&str, Option<Uuid>> = self
             .namespaces
             .iter()
@@ -274,34 +307,32 @@ impl ClusterSnapshot {
             Some(run) => *run,
             None => owner.run,
         };
-        for namespace in &self.namespaces {
-            match namespace.owner.run {
-                Some(run) => index
-                    .runs
-                    .entry(run)
-                    .or_default()
-                    .namespaces
-                    .push(namespace),
-                None => index.orphan_namespaces.push(namespace),
+        for (at, row) in self.namespaces.iter().enumerate() {
+            if let Some(run) = row.owner.run {
+                places.entry(run).or_default().namespaces.push(at);
             }
         }
-        for job in &self.jobs {
-            if let Some(run) = run_of(&job.namespace, &job.owner) {
-                index.runs.entry(run).or_default().jobs.push(job);
+        for (at, row) in self.jobs.iter().enumerate() {
+            if let Some(run) = run_of(&row.namespace, &row.owner) {
+                places.entry(run).or_default().jobs.push(at);
             }
         }
-        for pod in &self.pods {
-            if let Some(run) = run_of(&pod.namespace, &pod.owner) {
-                index.runs.entry(run).or_default().pods.push(pod);
+        for (at, row) in self.pods.iter().enumerate() {
+            if let Some(run) = run_of(&row.namespace, &row.owner) {
+                places.entry(run).or_default().pods.push(at);
             }
         }
-        for object in &self.objects {
-            if let Some(run) = run_of(&object.namespace, &object.owner) {
-                index.runs.entry(run).or_default().objects.push(object);
+        for (at, row) in self.objects.iter().enumerate() {
+            if let Some(run) = run_of(&row.namespace, &row.owner) {
+                places.entry(run).or_default().objects.push(at);
             }
         }
-        index
+        places
     }
+}
+
+fn rows_at<'a, T>(rows: &'a [T], places: &[usize]) -> Vec<&'a T> {
+    places.iter().map(|at| &rows[*at]).collect()
 }
 
 #[cfg(test)]
@@ -344,14 +375,12 @@ mod tests {
             objects: vec![object("a", Some(other)), object("gone", Some(other))],
             ..ClusterSnapshot::default()
         };
-        let index = snapshot.index();
         let names = |run| {
-            let rows = &index.runs[&run].objects;
-            rows.iter()
+            let rows = snapshot.of_run(run).objects;
+            rows.into_iter()
                 .map(|row| row.namespace.as_str())
                 .collect::<Vec<_>>()
         };
         assert_eq!((names(mine), names(other)), (vec!["a"], vec!["gone"]));
-        assert_eq!(index.orphan_namespaces[0].name, "stray");
     }
 }

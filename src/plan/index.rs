@@ -10,7 +10,7 @@ use super::{
     lookup::{self, Lookup},
 };
 use crate::{
-    cluster::snapshot::{ClusterIndex, RunRows},
+    cluster::snapshot::{NamespaceRow, RunRows},
     desired::model::{Desired, DesiredProject},
     domain::{
         Timestamp,
@@ -19,7 +19,8 @@ use crate::{
         fold::Sighting,
         forge::{Actor, Issue, OwnIdentity, PullRequest},
         ids::{
-            AttemptNo, IssueNumber, LabelName, ProjectKey, RepositoryId, RunId, Subject, UserId,
+            AttemptNo, IssueNumber, LabelName, ProjectKey, RepositoryId, RepositoryName, RunId,
+            Subject, UserId,
         },
         mirror::{BranchHead, OwnerVariable, PermissionRecord, RepositoryMirror},
         run::{Attempt, Environment, Run},
@@ -44,8 +45,8 @@ pub(super) struct Index<'a> {
     pub(super) environments: BTreeMap<RunId, &'a Environment>,
     pub(super) facts: BTreeMap<RunId, Vec<&'a RunFact>>,
     pub(super) effects: BTreeMap<&'a str, &'a Effect>,
-    /// What the cluster holds, by run; `None` where it is not known.
-    pub(super) cluster: Option<ClusterIndex<'a>>,
+    /// What the cluster holds of each run; `None` where it is not known.
+    pub(super) cluster: Option<BTreeMap<RunId, RunRows<'a>>>,
     /// What is asked for by something else than its own key.
     lookup: Lookup<'a>,
     /// Waiting triggers by work item.
@@ -118,7 +119,10 @@ impl<'a> Index<'a> {
                 .iter()
                 .map(|row| (row.key.0.as_str(), row))
                 .collect(),
-            cluster: input.cluster.known().map(|snapshot| snapshot.index()),
+            cluster: input.cluster.known().map(|snapshot| {
+                let runs = rows.runs.iter().map(|run| run.id);
+                runs.map(|id| (id, snapshot.of_run(id.0))).collect()
+            }),
             waiting: BTreeMap::new(),
         };
         index.waiting = waiting(&index);
@@ -184,6 +188,11 @@ impl<'a> Index<'a> {
         }
     }
 
+    /// The repository of the lowest id that is called so, in the config or at the forge.
+    pub(super) fn repository_named(&self, name: &RepositoryName) -> Option<&'a RepositoryMirror> {
+        self.lookup.by_name.get(&lookup::folded(name)).copied()
+    }
+
     /// Why nothing may be planned for the runs of a repository: after a restore its rows are
     /// older than the forge until it was read whole.
     pub(super) fn unread(&self, id: RepositoryId) -> Option<String> {
@@ -235,14 +244,13 @@ impl<'a> Index<'a> {
 
     /// What the cluster holds of a run; `None` where the cluster is not known.
     pub(super) fn in_cluster(&self, run: &RunId) -> Option<&RunRows<'a>> {
-        static NOTHING: RunRows<'static> = RunRows {
-            namespaces: Vec::new(),
-            jobs: Vec::new(),
-            pods: Vec::new(),
-            objects: Vec::new(),
-        };
-        let cluster = self.cluster.as_ref()?;
-        Some(cluster.runs.get(&run.0).unwrap_or(&NOTHING))
+        self.cluster.as_ref()?.get(run)
+    }
+
+    /// The namespaces of a run that may have no row.
+    pub(super) fn namespaces_of(&self, run: &RunId) -> Vec<&'a NamespaceRow> {
+        let snapshot = self.input.cluster.known();
+        snapshot.map_or_else(Vec::new, |snapshot| snapshot.of_run(run.0).namespaces)
     }
 
     /// Why the cluster is not known.

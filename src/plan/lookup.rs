@@ -7,9 +7,9 @@ use super::index::group;
 use crate::domain::{
     fold::{FoldContext, Sighting, fold},
     forge::{OwnIdentity, PullRequest},
-    ids::{IssueNumber, LabelName, RepositoryId, RunId, Subject, UserId},
+    ids::{IssueNumber, LabelName, RepositoryId, RepositoryName, RunId, Subject, UserId},
     marker::runs_marked_in,
-    mirror::{BranchHead, PermissionRecord},
+    mirror::{BranchHead, PermissionRecord, RepositoryMirror},
     run::Run,
     snapshot::StoreSnapshot,
     trigger::{Disposition, RefusalReason, Trigger},
@@ -17,6 +17,8 @@ use crate::domain::{
 
 /// Rows by what they are asked for.
 pub(super) struct Lookup<'a> {
+    /// Repositories by their folded names, in the config and at the forge: the lowest id.
+    pub(super) by_name: BTreeMap<String, &'a RepositoryMirror>,
     /// Where branches stand.
     pub(super) branches: BTreeMap<(RepositoryId, &'a str), &'a BranchHead>,
     /// The run of each work item that is not finalised: the lowest id.
@@ -46,6 +48,7 @@ impl<'a> Lookup<'a> {
         let mut pulls: Vec<&PullRequest> = rows.pulls.iter().collect();
         pulls.sort_by_key(|pull| (pull.repository, pull.number));
         let mut lookup = Self {
+            by_name: BTreeMap::new(),
             branches: BTreeMap::new(),
             current: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -61,6 +64,13 @@ impl<'a> Lookup<'a> {
                 .filter(|row| row.disposition == Disposition::Refused(RefusalReason::Consumed))
                 .collect(),
         };
+        let mut repositories: Vec<&RepositoryMirror> = rows.repositories.iter().collect();
+        repositories.sort_by_key(|row| row.id());
+        for row in repositories {
+            for name in [&row.configured_name, &row.record.name] {
+                lookup.by_name.entry(folded(name)).or_insert(row);
+            }
+        }
         for row in &rows.branches {
             let key = (row.repository, row.branch.as_str());
             lookup.branches.entry(key).or_insert(row);
@@ -108,6 +118,11 @@ impl<'a> Lookup<'a> {
             }
         }
     }
+}
+
+/// The form by which names of repositories are compared.
+pub(super) fn folded(name: &RepositoryName) -> String {
+    name.to_string().to_lowercase()
 }
 
 fn lower(known: &mut IssueNumber, run: &Run) {

@@ -168,6 +168,13 @@ fn launch_or_queue(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, roo
         plan.report_run(run, ReportState::Unknown, reason);
         return;
     }
+    // A prompt is rendered only for a run that there is room for.
+    let agent = index.desired().zip(index.project_key());
+    let agent = agent.and_then(|(desired, project)| desired.agent_for(project, &run.kind.stage));
+    if let Some(Err(reason)) = agent.map(|agent| room.check(agent.key)) {
+        plan.report_run(run, ReportState::Queued, reason);
+        return;
+    }
     let launch = match freeze(index, run) {
         Ok(launch) => launch,
         Err(super::freeze::NotYet::Wait(reason)) => {
@@ -262,8 +269,8 @@ impl Room {
         }
     }
 
-    /// Takes the lowest free slot, or says which limit stands in the way.
-    pub(super) fn take(&mut self, agent: &AgentKey) -> Result<SlotNo, String> {
+    /// Says which limit stands in the way of a run, if one does.
+    fn check(&self, agent: &AgentKey) -> Result<(), String> {
         if self.active >= self.max_runs {
             return Err(format!(
                 "queued: all {} runs of the project are taken",
@@ -277,6 +284,15 @@ impl Room {
                 "queued: agent `{agent}` already has its {limit} runs"
             ));
         }
+        if self.free_slots.is_empty() {
+            return Err("queued: no slot is free".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Takes the lowest free slot, or says which limit stands in the way.
+    pub(super) fn take(&mut self, agent: &AgentKey) -> Result<SlotNo, String> {
+        self.check(agent)?;
         let Some(slot) = self.free_slots.pop_first() else {
             return Err("queued: no slot is free".to_owned());
         };

@@ -144,8 +144,8 @@ fn issue_of(pull: &PullRequest) -> Option<IssueNumber> {
 /// The namespace in use that says it is this trigger's run's.
 fn namespace_of<'a>(index: &Index<'a>, trigger: &Trigger, run: &RunId) -> Option<&'a NamespaceRow> {
     let identity = trigger.identity.to_string();
-    let rows = index.in_cluster(run)?;
-    rows.namespaces.iter().copied().find(|row| {
+    let mut namespaces = index.namespaces_of(run).into_iter();
+    namespaces.find(|row| {
         row.phase == NamespacePhase::Active && row.mark.trigger.as_ref() == Some(&identity)
     })
 }

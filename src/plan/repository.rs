@@ -31,10 +31,7 @@ pub(super) fn step_repositories(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
 
 fn step_repository(index: &Index<'_>, plan: &mut PlanBuilder<'_>, desired: &DesiredRepository) {
     let candidate = format!("repository/{}", desired.name);
-    let bound = index.repositories.values().find(|mirror| {
-        mirror.configured_name == desired.name || mirror.record.name == desired.name
-    });
-    let Some(mirror) = bound else {
+    let Some(mirror) = index.repository_named(&desired.name) else {
         plan.report_other(candidate, None, ReportState::Waiting, "it is not bound yet");
         return;
     };

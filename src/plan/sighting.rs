@@ -122,9 +122,7 @@ fn record(
 ) {
     // What has its namespace was launched by us, whatever a new binding says.
     let run = seen.identity.run_id(&index.input.installation);
-    let launched = index
-        .in_cluster(&run)
-        .is_some_and(|rows| !rows.namespaces.is_empty());
+    let launched = !index.namespaces_of(&run).is_empty();
     let historical =
         sighting.event.id <= seen.mirror.binding_event && !seen.mirror.adopt_existing && !launched;
     let disposition = if historical {

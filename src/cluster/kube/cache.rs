@@ -289,6 +289,7 @@ impl Cache {
                 .flat_map(Mirror::visible)
                 .cloned()
                 .collect(),
+            ..ClusterSnapshot::default()
         };
         for pod in &mut snapshot.pods {
             let key = (String::new(), pod.node.clone().unwrap_or_default());
