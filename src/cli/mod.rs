@@ -4,6 +4,7 @@
 //! 0 done, 1 failed, and 2 where a command says so (`plan`: changes pending).
 
 pub mod agent;
+pub mod budget;
 pub mod explain;
 pub mod migrate;
 pub mod plan;
@@ -40,6 +41,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Print the prompt that a run on an issue got, or would get
     Prompt(prompt::PromptArgs),
+    /// Forecast what polling the forge costs in an hour, beside what was used
+    Budget(budget::BudgetArgs),
     /// Check a config folder offline
     Validate(validate::ValidateArgs),
     /// Print the JSON Schema of the config repo's kinds
@@ -105,6 +108,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Agent(args) => block_on(agent::run(args)),
         Command::SandboxAgent(args) => sandbox_agent::run(&args),
         Command::Plan(args) => block_on(plan::run(&args)),
+        Command::Budget(args) => block_on(budget::run(&args)),
         Command::Explain(args) => block_on(explain::run(&args)),
         Command::Prompt(args) => block_on(prompt::run(&args)),
         Command::Migrate(args) => {

@@ -190,6 +190,9 @@ fn spawn_metrics(
             for ((purpose, result), total) in &snapshot.requests {
                 metrics.forge.set_requests(purpose, result, *total);
             }
+            for (purpose, total) in &snapshot.points {
+                metrics.forge.set_points(purpose, *total);
+            }
             for ((credential, resource), left) in &snapshot.budget {
                 let remaining = u32::try_from(left.remaining).unwrap_or(u32::MAX);
                 metrics
@@ -223,4 +226,4 @@ fn wake_on_signal(
     });
 }
 
-pub(super) use self::parts::{cluster as cluster_of, plan_settings as plan_settings_of};
+pub(super) use self::parts::{cluster as cluster_of, github_of, plan_settings as plan_settings_of};

@@ -59,6 +59,8 @@ pub enum Purpose {
     WritePull,
     /// Setting a repository variable.
     WriteVariable,
+    /// What is left of the budget.
+    Budget,
     /// Pushing commits.
     Push,
     /// Renewing a credential.
@@ -76,6 +78,21 @@ pub struct BudgetLeft {
     pub reset_epoch_seconds: i64,
 }
 
+/// A credential's budget as it stands: what the forge said last, and the time since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetWindow {
+    /// The credential's name.
+    pub credential: String,
+    /// `core` or `graphql`.
+    pub resource: String,
+    /// Requests (or points) an hour.
+    pub limit: u64,
+    /// How many are left.
+    pub remaining: u64,
+    /// How long until it is filled again.
+    pub resets_in: std::time::Duration,
+}
+
 /// What was asked so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForgeMetricsSnapshot {
@@ -83,6 +100,8 @@ pub struct ForgeMetricsSnapshot {
     pub requests: BTreeMap<(&'static str, &'static str), u64>,
     /// Budget by credential name and resource (`core`, `graphql`).
     pub budget: BTreeMap<(String, String), BudgetLeft>,
+    /// GraphQL points by purpose.
+    pub points: BTreeMap<&'static str, u64>,
     /// Milliseconds that requests were held back to spare the budget.
     pub held_back_milliseconds: u64,
     /// Changing requests that left us.
@@ -106,6 +125,11 @@ impl ForgeMetrics {
     /// Counts a changing request that left us.
     pub fn count_write(&self) {
         self.with(|all| all.writes += 1);
+    }
+
+    /// Counts what a query cost.
+    pub fn count_points(&self, purpose: Purpose, points: u64) {
+        self.with(|all| *all.points.entry(purpose.into()).or_default() += points);
     }
 
     /// Notes a credential's budget.

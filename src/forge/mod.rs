@@ -19,7 +19,7 @@ pub mod port;
 
 pub use error::{ForgeError, ForgeErrorKind};
 pub use gate::{OpenGate, WriteGate};
-pub use metrics::{BudgetLeft, ForgeMetrics, ForgeMetricsSnapshot, Purpose};
+pub use metrics::{BudgetLeft, BudgetWindow, ForgeMetrics, ForgeMetricsSnapshot, Purpose};
 pub use port::{
     Account, CommentFilter, Detection, EventsRead, Forge, ForgeResult, GitCredentials, HotSubject,
     MovedQuery, MovedRead, NewPull, NewestEvent, PullEdit, PullFilter, PushOutcome, PushRef,

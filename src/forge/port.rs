@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use secrecy::SecretString;
 
-use super::error::ForgeError;
+use super::{error::ForgeError, metrics::BudgetWindow};
 use crate::domain::{
     Timestamp,
     forge::{
@@ -259,6 +259,13 @@ pub struct GitCredentials {
 pub trait Forge: Send + Sync + fmt::Debug {
     /// Which forge this is.
     fn kind(&self) -> ForgeKind;
+
+    /// What is left of our credential's budgets by what the forge said last; nothing where it
+    /// grants without limit.
+    fn budget(&self) -> Vec<BudgetWindow>;
+
+    /// Asks what is left, which costs nothing.
+    async fn ask_budget(&self) -> ForgeResult<Vec<BudgetWindow>>;
 
     /// Who our writes appear as.
     async fn identity(&self) -> ForgeResult<IdentityRecord>;

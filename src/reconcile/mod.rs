@@ -20,7 +20,8 @@ pub mod config;
 pub mod lease;
 mod metrics;
 pub mod pass;
-mod request;
+pub mod period;
+pub mod request;
 mod step;
 
 use std::{
@@ -36,6 +37,7 @@ use self::{
     config::{ConfigInForce, ConfigPoller},
     lease::{LeaseKeeper, LeaseState},
     pass::{IDLE, Passes},
+    period::Period,
 };
 use crate::{
     cluster::Cluster,
@@ -73,6 +75,8 @@ pub struct ReconcilerParts {
     pub passes: Passes,
     /// How often is polled.
     pub poll: Duration,
+    /// How long the forge's period may become to spare its budget.
+    pub poll_ceiling: Duration,
     /// What is counted.
     pub metrics: Metrics,
     /// Nudges for a pass.
@@ -93,6 +97,8 @@ pub struct Reconciler {
     wake_forge: Notify,
     /// What the last poll was asked to look at.
     asked: Mutex<PollRequest>,
+    /// How often the forge is polled at present.
+    period: Mutex<Period>,
 }
 
 /// How fresh the sources are, for `/readyz`.
@@ -132,6 +138,7 @@ impl Reconciler {
     /// Puts the parts together.
     pub fn new(parts: ReconcilerParts) -> Self {
         Self {
+            period: Mutex::new(Period::new(parts.poll, parts.poll_ceiling)),
             parts,
             rows: Mutex::default(),
             freshness: Freshness::default(),
@@ -255,7 +262,7 @@ impl Reconciler {
             let polled = self.poll_forge_once().await;
             // Without a config there is nothing to poll yet: look again soon.
             let pause = if polled {
-                self.parts.poll
+                self.next_period()
             } else {
                 Duration::from_millis(200)
             };

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Makes the request.
-pub(super) fn poll_request(desired: &Desired, rows: Option<&StoreSnapshot>) -> PollRequest {
+pub fn poll_request(desired: &Desired, rows: Option<&StoreSnapshot>) -> PollRequest {
     let bound = desired
         .repositories()
         .map(|(project, repository)| RepositoryBinding {

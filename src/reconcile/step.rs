@@ -117,6 +117,35 @@ impl Reconciler {
         true
     }
 
+    /// How long to wait until the next poll, by what is left of the forge's budget.
+    pub fn next_period(&self) -> std::time::Duration {
+        let windows = self.parts.observer.budget();
+        let mut period = self.period.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = period.present();
+        let predictions = period.observe(&windows, std::time::Instant::now());
+        let present = period.present();
+        drop(period);
+        let metrics = &self.parts.metrics.forge;
+        metrics.set_period(present);
+        for it in &predictions {
+            metrics.set_predicted(&it.credential, &it.resource, it.used);
+        }
+        if present != before {
+            let dearest = predictions
+                .iter()
+                .max_by(|a, b| share(a).total_cmp(&share(b)));
+            tracing::info!(
+                poll.period_ms = present.as_millis(),
+                poll.period_before_ms = before.as_millis(),
+                forge.resource = dearest.map(|it| it.resource.as_str()),
+                forge.predicted = dearest.map(|it| it.used.round()),
+                forge.limit = dearest.map(|it| it.limit),
+                "the forge is polled at another period, by what is left of its budget"
+            );
+        }
+        present
+    }
+
     /// Reads the bound repositories that a hint is due for.
     pub async fn poll_hinted_once(&self) {
         let (Some(desired), Some(grant)) = (self.parts.in_force.get(), self.parts.lease.grant())
@@ -181,4 +210,10 @@ impl Reconciler {
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
+}
+
+/// How much of its limit a budget is predicted to use.
+#[expect(clippy::cast_precision_loss, reason = "limits are some thousands")]
+fn share(prediction: &super::period::Prediction) -> f64 {
+    prediction.used / prediction.limit.max(1) as f64
 }

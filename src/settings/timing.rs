@@ -23,6 +23,8 @@ pub enum Profile {
 pub struct Timing {
     /// How often forge and config repo are polled.
     pub poll: Duration,
+    /// How long the period of polling the forge may become to spare its budget.
+    pub poll_ceiling: Duration,
     /// How often everything is read again.
     pub sweep: Duration,
     /// How long the lease lasts.
@@ -51,6 +53,7 @@ impl Timing {
         match profile {
             Profile::Production => Self {
                 poll: Duration::from_secs(30),
+                poll_ceiling: Duration::from_mins(5),
                 sweep: Duration::from_mins(15),
                 lease: Duration::from_mins(1),
                 margin: Duration::from_secs(12),
@@ -64,6 +67,7 @@ impl Timing {
             },
             Profile::Sandbox => Self {
                 poll: Duration::from_secs(2),
+                poll_ceiling: Duration::from_secs(20),
                 sweep: Duration::from_secs(30),
                 lease: Duration::from_secs(9),
                 margin: Duration::from_secs(2),
@@ -102,6 +106,16 @@ impl Timing {
                 "must fit three times into the time after which a runner ends itself",
             ),
             (
+                self.poll <= self.poll_ceiling,
+                &var::TIMING_POLL_CEILING,
+                "must not be shorter than the poll period",
+            ),
+            (
+                self.poll_ceiling <= self.unknown_alert,
+                &var::TIMING_POLL_CEILING,
+                "must not be longer than the time after which something unknown is an alert",
+            ),
+            (
                 self.poll <= self.sweep,
                 &var::TIMING_SWEEP,
                 "must not be shorter than the poll period",
@@ -120,6 +134,7 @@ impl Concern for Timing {
         let mut timing = Self::of(reader.required(&var::PROFILE)?);
         let fields = [
             (&var::TIMING_POLL, &mut timing.poll),
+            (&var::TIMING_POLL_CEILING, &mut timing.poll_ceiling),
             (&var::TIMING_SWEEP, &mut timing.sweep),
             (&var::TIMING_LEASE, &mut timing.lease),
             (&var::TIMING_MARGIN, &mut timing.margin),

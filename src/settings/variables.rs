@@ -154,6 +154,8 @@ variables! {
         "The set of times that counts where a time is not given: `production` or `sandbox`.";
     TIMING_POLL plain "timing.poll" ~ "30s / 2s",
         "How often forge and config repo are polled.";
+    TIMING_POLL_CEILING plain "timing.pollCeiling" ~ "5m / 20s",
+        "How long the period of polling the forge may become while its budget would not last at the shorter one.";
     TIMING_SWEEP plain "timing.sweep" ~ "15m / 30s",
         "How often everything is read again, to catch what polling missed.";
     TIMING_LEASE plain "timing.lease" ~ "60s / 9s",

@@ -179,7 +179,7 @@ impl Platform {
                     .settings
                     .timing
                     .unknown_alert
-                    .max(self.settings.timing.poll * 3),
+                    .max(self.settings.timing.poll_ceiling * 3),
             }),
             registry: self.metrics.registry().clone(),
         }
@@ -271,6 +271,7 @@ impl Built<'_> {
             lease: self.lease.clone(),
             passes,
             poll: timing.poll,
+            poll_ceiling: timing.poll_ceiling,
             metrics: self.metrics.clone(),
             wake: Arc::clone(wake),
             nudged: true,
@@ -300,6 +301,11 @@ fn store_settings(settings: &Settings, api: bool) -> StoreSettings {
         application_name: if api { "codex-k8s-api" } else { "codex-k8s" }.to_owned(),
         ..StoreSettings::new(url.expose_secret())
     }
+}
+
+/// The forge as a command reads it, by the credential whose budget polling uses.
+pub(crate) fn github_of(settings: &Settings, holder: &str) -> GithubSettings {
+    github_settings(settings, holder, false)
 }
 
 fn github_settings(settings: &Settings, holder: &str, read_only: bool) -> GithubSettings {

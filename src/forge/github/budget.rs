@@ -101,9 +101,14 @@ impl Budget {
         let resource = resource
             .and_then(|value| value.to_str().ok())
             .unwrap_or("core");
-        let span = Duration::from_secs(
-            u64::try_from(left.reset_epoch_seconds - forge_now(headers)).unwrap_or(0),
-        );
+        self.note_body(resource, left, forge_now(headers), now);
+        Some((resource.to_owned(), left))
+    }
+
+    /// Notes a budget that an answer's body tells.
+    pub(super) fn note_body(&self, resource: &str, left: BudgetLeft, date: i64, now: Instant) {
+        let span = u64::try_from(left.reset_epoch_seconds - date).unwrap_or(0);
+        let span = Duration::from_secs(span);
         let window = Window {
             left,
             resets_at: now + span,
@@ -111,7 +116,16 @@ impl Budget {
         };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.windows.insert(resource.to_owned(), window);
-        Some((resource.to_owned(), left))
+    }
+
+    /// What is left at a moment, of windows that have not ended.
+    pub(super) fn windows(&self, now: Instant) -> Vec<(String, BudgetLeft, Duration)> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let windows = state.windows.iter();
+        windows
+            .filter(|(_, window)| window.resets_at > now)
+            .map(|(resource, window)| (resource.clone(), window.left, window.resets_at - now))
+            .collect()
     }
 
     /// Lets nothing leave for a while: the forge said so.

@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     domain::Timestamp,
-    forge::{ForgeError, ForgeErrorKind, ForgeMetrics, ForgeResult, Purpose, WriteGate},
+    forge::{
+        BudgetLeft, BudgetWindow, ForgeError, ForgeErrorKind, ForgeMetrics, ForgeResult, Purpose,
+        WriteGate,
+    },
 };
 
 /// How long a refusal without a time of its own lasts: GitHub's advice.
@@ -166,6 +169,28 @@ impl Client {
     /// Sends one request.
     pub(super) async fn call(&self, call: &Call) -> ForgeResult<Answer> {
         self.call_through(&self.crab, call).await
+    }
+
+    /// What is left of the budgets.
+    pub(super) fn windows(&self) -> Vec<BudgetWindow> {
+        let windows = self.budget.windows(self.settings.clock.now()).into_iter();
+        windows
+            .map(|(resource, left, resets_in)| BudgetWindow {
+                credential: self.settings.credential_name.clone(),
+                resource,
+                limit: left.limit,
+                remaining: left.remaining,
+                resets_in,
+            })
+            .collect()
+    }
+
+    /// Notes a budget that an answer's body tells.
+    pub(super) fn note_budget(&self, resource: &str, left: BudgetLeft, date: Timestamp) {
+        let now = self.settings.clock.now();
+        self.budget.note_body(resource, left, date.timestamp(), now);
+        let name = &self.settings.credential_name;
+        self.metrics.note_budget(name, resource, left);
     }
 
     /// Sends one request as the app itself instead of its installation.

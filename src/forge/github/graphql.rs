@@ -17,7 +17,7 @@ use crate::{
         ids::{BranchName, RepositoryId, RepositoryName},
         mirror::Detected,
     },
-    forge::{Detection, ForgeError, ForgeErrorKind, ForgeResult, Purpose},
+    forge::{BudgetLeft, Detection, ForgeError, ForgeErrorKind, ForgeResult, Purpose},
 };
 
 /// Repositories in one detection query: two connections each stay below the
@@ -67,6 +67,18 @@ impl GraphqlError {
             None => ForgeErrorKind::Server,
         }
     }
+}
+
+/// What each query asks beside its own: what it cost, and what is left.
+pub(super) const RATE: &str = "  rateLimit { cost limit remaining resetAt }\n";
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireRate {
+    cost: u64,
+    limit: u64,
+    remaining: u64,
+    reset_at: Timestamp,
 }
 
 #[derive(Debug, Deserialize)]
@@ -163,9 +175,27 @@ impl GithubForge {
             return Err(call.error(error.kind(), error.message.clone()));
         }
         match answer.data {
-            Some(data) if data.is_object() => Ok((data, answer.errors, date)),
+            Some(mut data) if data.is_object() => {
+                self.note_rate(purpose, data.get_mut("rateLimit").map(Value::take), date);
+                Ok((data, answer.errors, date))
+            }
             _ => Err(call.error(ForgeErrorKind::Server, "an answer without data")),
         }
+    }
+}
+
+impl GithubForge {
+    /// Notes what a query cost and what is left; a server without limits says neither.
+    fn note_rate(&self, purpose: Purpose, rate: Option<Value>, date: Timestamp) {
+        let rate = rate.and_then(|rate| serde_json::from_value::<WireRate>(rate).ok());
+        let Some(rate) = rate else { return };
+        self.client.metrics.count_points(purpose, rate.cost);
+        let left = BudgetLeft {
+            limit: rate.limit,
+            remaining: rate.remaining,
+            reset_epoch_seconds: rate.reset_at.timestamp(),
+        };
+        self.client.note_budget("graphql", left, date);
     }
 }
 
@@ -182,7 +212,7 @@ fn detect_query(names: &[RepositoryName]) -> (String, Value) {
         variables.insert(format!("n{index}"), Value::from(name.name.as_str()));
     }
     let (parameters, fields) = (parameters.join(", "), fields.concat());
-    let query = format!("query Detect({parameters}) {{\n{fields}}}\n{DETECT_FIELDS}");
+    let query = format!("query Detect({parameters}) {{\n{RATE}{fields}}}\n{DETECT_FIELDS}");
     (query, Value::Object(variables))
 }
 

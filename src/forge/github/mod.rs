@@ -17,6 +17,7 @@ mod graphql;
 mod moved;
 mod pages;
 mod paths;
+pub mod price;
 mod push;
 mod reads;
 mod settings;
@@ -35,9 +36,9 @@ use async_trait::async_trait;
 pub use self::settings::{GithubCredential, GithubSettings, PauseClock};
 use self::{client::Client, subjects::Wanted};
 use super::{
-    Account, CommentFilter, Detection, EventsRead, Forge, ForgeErrorKind, ForgeMetrics,
-    ForgeResult, GitCredentials, MovedQuery, MovedRead, NewPull, PullEdit, PullFilter, PushOutcome,
-    PushRef, RepositoryRef, SincePage, SubjectRead, WriteGate,
+    Account, BudgetWindow, CommentFilter, Detection, EventsRead, Forge, ForgeErrorKind,
+    ForgeMetrics, ForgeResult, GitCredentials, MovedQuery, MovedRead, NewPull, PullEdit,
+    PullFilter, PushOutcome, PushRef, RepositoryRef, SincePage, SubjectRead, WriteGate,
 };
 use crate::domain::{
     Timestamp,
@@ -120,6 +121,15 @@ impl GithubForge {
 impl Forge for GithubForge {
     fn kind(&self) -> ForgeKind {
         ForgeKind::Github
+    }
+
+    fn budget(&self) -> Vec<BudgetWindow> {
+        self.client.windows()
+    }
+
+    async fn ask_budget(&self) -> ForgeResult<Vec<BudgetWindow>> {
+        self.read_budget().await?;
+        Ok(self.client.windows())
     }
 
     async fn identity(&self) -> ForgeResult<IdentityRecord> {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     GithubForge,
-    graphql::{GraphqlError, WireOid},
+    graphql::{GraphqlError, RATE, WireOid},
     subjects::{SUBJECT_BATCH, WHO, Wanted, WireList, WireWho, no_other_error, nodes},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Repositories in one query.
-const REPOSITORIES: usize = 74;
+pub(super) const REPOSITORIES: usize = 74;
 
 /// Subjects of each kind that one look at a repository shows, newest first.
 const SHOWN: usize = 30;
@@ -360,7 +360,7 @@ fn conversation_query() -> String {
          fullDatabaseId author {{ ...who }} body createdAt updatedAt }} }}"
     );
     format!(
-        "query Conversations($ids: [ID!]!) {{\n  nodes(ids: $ids) {{\n    \
+        "query Conversations($ids: [ID!]!) {{\n{RATE}  nodes(ids: $ids) {{\n    \
          ... on Issue {{ {comments} }}\n    ... on PullRequest {{ {comments} }}\n  }}\n}}\n{WHO}"
     )
 }
@@ -401,7 +401,7 @@ fn list_query(works: &[&mut Work<'_>]) -> (String, Value) {
     }
     let parameters = parameters.join(", ");
     (
-        format!("query Moved({parameters}) {{\n{fields}}}"),
+        format!("query Moved({parameters}) {{\n{RATE}{fields}}}"),
         Value::Object(variables),
     )
 }

@@ -9,8 +9,8 @@ use super::{
     client::{Call, decode},
     paths::{Query, repo_path, segment, segments},
     wire::{
-        WireApp, WireComment, WireEvent, WireIssue, WireLabel, WirePermission, WirePull, WireRef,
-        WireRepository, WireReview, WireUser, WireVariable,
+        WireApp, WireBudgets, WireComment, WireEvent, WireIssue, WireLabel, WirePermission,
+        WirePull, WireRef, WireRepository, WireReview, WireUser, WireVariable,
     },
 };
 use crate::{
@@ -69,6 +69,27 @@ impl GithubForge {
             credential: name.clone(),
             identity,
         })
+    }
+
+    /// Reads what is left of the budgets; GitHub does not charge for it.
+    pub(super) async fn read_budget(&self) -> ForgeResult<()> {
+        let name = &self.client.settings.credential_name;
+        let call = Call::get(Purpose::Budget, name, "/rate_limit");
+        let answer = match self.client.call(&call).await {
+            // A server of one's own grants without limit and says so by having no such address.
+            Err(error) if error.is_absent() => return Ok(()),
+            answer => answer?,
+        };
+        let wire: WireBudgets = decode(&call, &answer.body)?;
+        for (resource, left) in [
+            ("core", wire.resources.core),
+            ("graphql", wire.resources.graphql),
+        ] {
+            if let Some(left) = left {
+                self.client.note_budget(resource, left.into(), answer.date);
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn read_repository(

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     GithubForge,
-    graphql::GraphqlError,
+    graphql::{GraphqlError, RATE},
     wire::{account_kind, subject_state},
 };
 use crate::{
@@ -391,7 +391,7 @@ impl GithubForge {
             places.push(held);
         }
         let parameters = parameters.join(", ");
-        let query = format!("query Subjects({parameters}) {{\n{selections}}}\n{WHO}");
+        let query = format!("query Subjects({parameters}) {{\n{RATE}{selections}}}\n{WHO}");
         let (mut data, errors) = self
             .graphql(Purpose::Subjects, &about, &query, Value::Object(variables))
             .await?;

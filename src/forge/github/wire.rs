@@ -5,16 +5,20 @@
 
 use serde::Deserialize;
 
-use crate::domain::{
-    Timestamp,
-    forge::{
-        AccountKind, Actor, Comment, CommentPlace, EditHistory, Issue, IssueEvent, IssueEventKind,
-        LabelRecord, Permission, PullRequest, RepositoryRecord, Review, ReviewState, SubjectState,
+use crate::{
+    domain::{
+        Timestamp,
+        forge::{
+            AccountKind, Actor, Comment, CommentPlace, EditHistory, Issue, IssueEvent,
+            IssueEventKind, LabelRecord, Permission, PullRequest, RepositoryRecord, Review,
+            ReviewState, SubjectState,
+        },
+        ids::{
+            BranchName, CommentId, CommitSha, EventId, IssueNumber, LabelName, RepositoryId,
+            RepositoryName, ReviewId, UserId,
+        },
     },
-    ids::{
-        BranchName, CommentId, CommitSha, EventId, IssueNumber, LabelName, RepositoryId,
-        RepositoryName, ReviewId, UserId,
-    },
+    forge::BudgetLeft,
 };
 
 #[derive(Debug, Clone, Deserialize)]
@@ -342,4 +346,33 @@ pub(super) struct WireRef {
 #[derive(Debug, Deserialize)]
 pub(super) struct WireObject {
     pub(super) sha: String,
+}
+
+/// What `/rate_limit` says.
+#[derive(Debug, Deserialize)]
+pub(super) struct WireBudgets {
+    pub(super) resources: WireResources,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct WireResources {
+    pub(super) core: Option<WireBudget>,
+    pub(super) graphql: Option<WireBudget>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct WireBudget {
+    limit: u64,
+    remaining: u64,
+    reset: i64,
+}
+
+impl From<WireBudget> for BudgetLeft {
+    fn from(wire: WireBudget) -> Self {
+        Self {
+            limit: wire.limit,
+            remaining: wire.remaining,
+            reset_epoch_seconds: wire.reset,
+        }
+    }
 }

@@ -22,6 +22,7 @@
 mod ahead;
 pub mod batch;
 mod binding;
+pub mod forecast;
 pub mod hints;
 mod hot;
 mod light;

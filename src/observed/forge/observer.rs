@@ -27,7 +27,7 @@ use crate::{
         ids::{InstallationId, RepositoryId, RepositoryName},
         mirror::{IdentityRecord, OwnerVariable, RepositoryMirror},
     },
-    forge::{Detection, Forge, ForgeResult},
+    forge::{BudgetWindow, Detection, Forge, ForgeResult},
 };
 
 /// Polls bound repositories into the mirror.
@@ -95,6 +95,11 @@ impl ForgeObserver {
     /// The hints: put some in, wait for some, ask when the next read is due.
     pub fn hints(&self) -> &Hints {
         &self.hints
+    }
+
+    /// What is left of the forge's budgets.
+    pub fn budget(&self) -> Vec<BudgetWindow> {
+        self.forge.budget()
     }
 
     /// Forgets everything that was read: the next poll reads it again.

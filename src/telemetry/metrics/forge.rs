@@ -1,6 +1,8 @@
 //! Requests to the forge and the budget that is left for them.
 
-use prometheus::{GaugeVec, IntCounterVec, Registry};
+use std::time::Duration;
+
+use prometheus::{Gauge, GaugeVec, IntCounterVec, Registry};
 
 use super::register::{self, Made};
 
@@ -8,7 +10,10 @@ use super::register::{self, Made};
 #[derive(Debug, Clone)]
 pub struct ForgeMetrics {
     requests: IntCounterVec,
+    points: IntCounterVec,
     budget: GaugeVec,
+    predicted: GaugeVec,
+    period: Gauge,
 }
 
 impl ForgeMetrics {
@@ -19,6 +24,23 @@ impl ForgeMetrics {
                 "forge_requests_total",
                 "Requests to the forge, by purpose and result.",
                 &["purpose", "result"],
+            )?,
+            points: register::counters(
+                registry,
+                "forge_points_total",
+                "GraphQL points that queries cost, by purpose.",
+                &["purpose"],
+            )?,
+            predicted: register::gauges(
+                registry,
+                "forge_budget_predicted",
+                "Requests or points that will have been used at the budget's reset at the present period, by credential and resource.",
+                &["credential", "resource"],
+            )?,
+            period: register::gauge(
+                registry,
+                "forge_poll_period_seconds",
+                "How long the reconciler waits between two polls of the forge at present.",
             )?,
             budget: register::gauges(
                 registry,
@@ -34,6 +56,24 @@ impl ForgeMetrics {
     pub fn set_requests(&self, purpose: &str, result: &str, total: u64) {
         let counter = self.requests.with_label_values(&[purpose, result]);
         counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
+    /// How many points queries have cost so far.
+    pub fn set_points(&self, purpose: &str, total: u64) {
+        let counter = self.points.with_label_values(&[purpose]);
+        counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
+    /// What will have been used of a budget at its reset.
+    pub fn set_predicted(&self, credential: &str, resource: &str, used: f64) {
+        self.predicted
+            .with_label_values(&[credential, resource])
+            .set(used);
+    }
+
+    /// How long the pause between two polls is.
+    pub fn set_period(&self, period: Duration) {
+        self.period.set(period.as_secs_f64());
     }
 
     /// What is left of a budget. The credential is its name among ours (`writer`, `reader`).

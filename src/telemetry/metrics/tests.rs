@@ -24,6 +24,9 @@ fn lively() -> String {
     metrics.runs.job_made(second);
     metrics.forge.set_requests("detect", "ok", 1);
     metrics.forge.set_budget("writer", "graphql", 4990.0);
+    metrics.forge.set_points("detect", 14);
+    metrics.forge.set_predicted("writer", "graphql", 1680.0);
+    metrics.forge.set_period(std::time::Duration::from_secs(30));
     for source in Source::iter() {
         metrics.observed.set_age(source, second);
         metrics.observed.set_unknown(source, 0);

@@ -4,9 +4,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use codex_k8s::{
+    cli::budget::Used,
     domain::ids::Subject,
     forge::{Forge, ForgeMetrics, OWNER_VARIABLE, OpenGate},
-    observed::forge::{ForgeObserver, PollReport, PollRequest, PollSettings, RepositoryOutcome},
+    observed::forge::{
+        ForgeObserver, PollReport, PollRequest, PollSettings, RepositoryOutcome,
+        forecast::{Forecast, Load},
+    },
     sandbox::github::AppSeed,
 };
 
@@ -295,4 +299,45 @@ async fn a_token_that_ends_is_renewed_and_polling_stays_as_cheap() {
     assert_eq!(polled.scene.model.counters().requests[renewed], 2);
     let (_, requests) = polled.poll().await;
     assert_eq!(requests, asked(&[("POST /graphql", 1)]));
+}
+
+#[tokio::test]
+async fn the_forecast_of_an_hour_is_what_the_forge_counts() {
+    let mut polled = Polled::new(Lag::NONE).await;
+    polled.heat(REPO, IssueNumber(1));
+    polled.heat(REPO, IssueNumber(2));
+    polled.poll().await;
+    let before = polled.scene.model.counters();
+    for _ in 0..120 {
+        polled.poll().await;
+    }
+    let after = polled.scene.model.counters();
+    let load = Load {
+        repositories: 2,
+        live: 2,
+        actors: 0,
+        moving: 0,
+        period: Duration::from_secs(30),
+    };
+    let forecast = Forecast::of(&load, &PollSettings::default()).total();
+    assert_eq!(
+        after.points["graphql"] - before.points["graphql"],
+        forecast.points
+    );
+    let route = "POST /graphql";
+    assert_eq!(
+        after.requests[route] - before.requests[route],
+        forecast.graphql
+    );
+    assert_eq!(forecast.rest, 0);
+    // What the forge says of the hour is what it counted, and asking it costs nothing.
+    let forge = polled.scene.forge();
+    let windows = forge.ask_budget().await.unwrap();
+    let graphql = windows.iter().find(|it| it.resource == "graphql").unwrap();
+    let used = Used::of(graphql, &forecast);
+    assert_eq!(used.limit, 5_000);
+    assert!(used.used > 0 && used.used <= after.points["graphql"]);
+    let again = forge.ask_budget().await.unwrap();
+    let graphql = again.iter().find(|it| it.resource == "graphql").unwrap();
+    assert_eq!(Used::of(graphql, &forecast).used, used.used);
 }

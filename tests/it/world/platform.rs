@@ -259,6 +259,7 @@ impl Parts<'_> {
             lease: self.lease.clone(),
             passes: Passes::new(self.passes(forge, &metrics), in_force),
             poll: self.ways.timing.poll,
+            poll_ceiling: self.ways.timing.poll_ceiling,
             metrics,
             wake: Arc::default(),
             nudged: self.ways.nudged,
