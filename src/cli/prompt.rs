@@ -117,12 +117,14 @@ fn print(frozen: &FrozenRun, output: Output) -> anyhow::Result<()> {
     }
     writeln!(
         io::stderr(),
-        "template {} ({}), agent {}, model {}, reasoning {}, config {}, SHA-256 {}",
+        "template {} ({}), agent {}, model {} ({}), reasoning {} ({}), config {}, SHA-256 {}",
         frozen.template,
         frozen.locale,
         frozen.agent,
         frozen.model.as_deref().unwrap_or("-"),
+        frozen.model_source,
         frozen.reasoning.as_deref().unwrap_or("-"),
+        frozen.reasoning_source,
         frozen.config_sha,
         frozen.prompt_hash,
     )

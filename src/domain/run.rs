@@ -245,12 +245,21 @@ pub struct FrozenRun {
     pub environment: std::collections::BTreeMap<String, String>,
     /// The model, where one is set.
     pub model: Option<String>,
+    /// What chose it.
+    #[serde(default)]
+    pub model_source: ChoiceSource,
     /// The reasoning effort, where one is set.
     pub reasoning: Option<String>,
+    /// What chose it.
+    #[serde(default)]
+    pub reasoning_source: ChoiceSource,
     /// The language of prompt and comments.
     pub locale: Locale,
     /// The template that made the prompt.
     pub template: String,
+    /// SHA-256 of the template's text, hexadecimal: its version.
+    #[serde(default)]
+    pub template_hash: String,
     /// The final prompt.
     pub prompt: String,
     /// SHA-256 of the prompt, hexadecimal.
@@ -260,8 +269,10 @@ pub struct FrozenRun {
     /// The title of the issue at launch, for the pull request.
     pub issue_title: String,
     /// Whether success needs a pull request.
+    #[serde(default)]
     pub pull_request: PullRequestRule,
     /// Whether merging that pull request closes the issue.
+    #[serde(default)]
     pub closes_issue: bool,
     /// The run's namespace.
     pub namespace: String,
@@ -272,6 +283,7 @@ pub struct FrozenRun {
     /// `state:*` and `need:*` labels put on at success.
     pub success_labels: Vec<LabelName>,
     /// Those put on instead where the agent leaves questions behind.
+    #[serde(default)]
     pub question_labels: Vec<LabelName>,
     /// `state:*` and `need:*` labels put on at failure or time-out.
     pub failure_labels: Vec<LabelName>,
@@ -290,9 +302,26 @@ pub struct FrozenRun {
     /// The author of commits that the runner makes itself.
     pub author: CommitIdentity,
     /// Whether the agent explains what it does.
+    #[serde(default)]
     pub learning: bool,
     /// The pull request that a revise continues.
     pub revises: Option<IssueNumber>,
+}
+
+/// What chose a model or a reasoning effort.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum ChoiceSource {
+    /// A label on the pull request that is revised.
+    PullRequestLabel,
+    /// A label on the issue.
+    IssueLabel,
+    /// The agent's own default.
+    AgentDefault,
+    /// The platform's default.
+    #[default]
+    PlatformDefault,
 }
 
 /// Whether a run must end with a pull request.

@@ -10,7 +10,7 @@ use crate::{
     cluster::manifests::namespace_name,
     desired::model::{
         AgentView, ClosesIssue, Desired, LabelMeaning, LabelsAfter, RbacProfile, RuntimeMode,
-        StageSpec, TemplateKind,
+        StageSpec, Template, TemplateKind,
     },
     domain::{
         effect::content_hash,
@@ -19,7 +19,7 @@ use crate::{
         marker::runs_marked_in,
         messages::learning_block,
         mirror::RepositoryMirror,
-        run::{CommitIdentity, FrozenRun, Run},
+        run::{ChoiceSource, CommitIdentity, FrozenRun, Run},
     },
     prompts::render::render,
 };
@@ -185,9 +185,19 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         LabelMeaning::Reasoning(effort) => Some(effort.as_str().to_owned()),
         _ => None,
     })?;
-    let model = model.unwrap_or_else(|| desired.default_model(agent.spec).to_owned());
-    let reasoning =
-        reasoning.unwrap_or_else(|| desired.default_reasoning(agent.spec).as_str().to_owned());
+    let default = |own: bool| match own {
+        true => ChoiceSource::AgentDefault,
+        false => ChoiceSource::PlatformDefault,
+    };
+    let (model, model_source) = model.unwrap_or_else(|| {
+        let source = default(agent.spec.model.is_some());
+        (desired.default_model(agent.spec).to_owned(), source)
+    });
+    let (reasoning, reasoning_source) = reasoning.unwrap_or_else(|| {
+        let effort = desired.default_reasoning(agent.spec);
+        let source = default(agent.spec.reasoning.is_some());
+        (effort.as_str().to_owned(), source)
+    });
     let (template, prompt) = prompt(index, parts, &model, &reasoning)?;
     // Who gets the repository alone has nothing to do in the cluster.
     let profile = match stage.runtime_mode {
@@ -204,9 +214,12 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         command: agent.spec.command.clone(),
         environment: agent.spec.environment.clone(),
         model: Some(model),
+        model_source,
         reasoning: Some(reasoning),
+        reasoning_source,
         locale: desired.locale(project).clone(),
-        template,
+        template: template.name.to_string(),
+        template_hash: template.hash(),
         prompt_hash: content_hash(prompt.as_bytes()),
         prompt,
         base_branch: parts.base.clone(),
@@ -290,8 +303,11 @@ pub(super) fn clear_labels(desired: &Desired) -> Vec<LabelName> {
         .collect()
 }
 
+/// What the labels on one subject mean.
+type Level = (ChoiceSource, Vec<LabelMeaning>);
+
 /// What the labels on pull request and issue mean, the pull request's first.
-fn chosen_labels(parts: &Parts<'_>, index: &Index<'_>) -> Vec<Vec<LabelMeaning>> {
+fn chosen_labels(parts: &Parts<'_>, index: &Index<'_>) -> Vec<Level> {
     let meanings = |labels: &[LabelName]| {
         labels
             .iter()
@@ -306,23 +322,23 @@ fn chosen_labels(parts: &Parts<'_>, index: &Index<'_>) -> Vec<Vec<LabelMeaning>>
     });
     on_pull
         .into_iter()
-        .map(|issue| meanings(&issue.labels))
-        .chain([meanings(&parts.issue.labels)])
+        .map(|issue| (ChoiceSource::PullRequestLabel, meanings(&issue.labels)))
+        .chain([(ChoiceSource::IssueLabel, meanings(&parts.issue.labels))])
         .collect()
 }
 
 /// The one choice of the first level that makes one; two at one level contradict each other.
 fn one_of(
-    levels: &[Vec<LabelMeaning>],
+    levels: &[Level],
     pick: impl Fn(&LabelMeaning) -> Option<String>,
-) -> Result<Option<String>, NotYet> {
-    for level in levels {
+) -> Result<Option<(String, ChoiceSource)>, NotYet> {
+    for (source, level) in levels {
         let mut found: Vec<_> = level.iter().filter_map(&pick).collect();
         found.sort();
         found.dedup();
         match found.as_slice() {
             [] => {}
-            [one] => return Ok(Some(one.clone())),
+            [one] => return Ok(Some((one.clone(), *source))),
             several => {
                 return Err(NotYet::Never(format!(
                     "labels choose more than one of the same: {}",
@@ -334,12 +350,12 @@ fn one_of(
     Ok(None)
 }
 
-fn prompt(
+fn prompt<'a>(
     index: &Index<'_>,
-    parts: &Parts<'_>,
+    parts: &Parts<'a>,
     model: &str,
     reasoning: &str,
-) -> Result<(String, String), NotYet> {
+) -> Result<(&'a Template, String), NotYet> {
     let Parts {
         run,
         desired,
@@ -368,7 +384,7 @@ fn prompt(
     if learns(parts) {
         text.push_str(&learning_block(&template.locale));
     }
-    Ok((template.name.to_string(), text))
+    Ok((template, text))
 }
 
 pub(super) fn namespace(index: &Index<'_>, parts: &Parts<'_>) -> String {

@@ -210,6 +210,9 @@ pub(super) fn launch_run(
         "config": launch.frozen.config_sha,
         "prompt": launch.frozen.prompt_hash,
         "model": launch.frozen.model,
+        "model_source": launch.frozen.model_source,
+        "reasoning": launch.frozen.reasoning,
+        "reasoning_source": launch.frozen.reasoning_source,
     });
     if recovered {
         details["recovered"] = json!(true);
