@@ -14,6 +14,7 @@ mod catalogue;
 mod learning;
 mod neutral;
 mod pull_request;
+mod reasons;
 mod status;
 mod trigger;
 
@@ -23,6 +24,7 @@ mod tests;
 pub use learning::{learning_block, learning_comment, learning_comment_key};
 pub use neutral::{neutralise, one_line};
 pub use pull_request::{PullRequestBody, pull_request_body, pull_request_title};
+pub use reasons::{is_known_reason, reason_for};
 pub use status::{
     Phase, StatusComment, StopCause, TimelineEntry, TimelineStep, status_comment,
     status_comment_key,

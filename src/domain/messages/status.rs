@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Language, catalogue::Word, neutral, pull_request::list};
+use super::{Language, catalogue::Word, neutral, pull_request::list, reasons::reason_in};
 use crate::domain::{
     Timestamp,
     fact::Answer,
@@ -130,7 +130,7 @@ pub fn status_comment(comment: &StatusComment, locale: &Locale) -> String {
     let mut body = format!("### {}\n\n", Word::StatusTitle.with(language, state));
     body.push_str(&facts(comment, language));
     if let Some((word, text)) = words_of(&comment.phase) {
-        let text = neutral::one_line(text, MAX_REASON_CHARS);
+        let text = neutral::one_line(&reason_in(text, language), MAX_REASON_CHARS);
         push_section(&mut body, word.text(language), &text);
     }
     if let Phase::Succeeded {

@@ -20,7 +20,9 @@ use codex_k8s::{
         fact::ResultStatus,
         forge::Permission,
         ids::{AgentKey, IssueNumber, LabelName, RepositoryId, RunId, Subject},
+        messages::is_known_reason,
         mirror::OwnerVariable,
+        run::RunState,
     },
     plan::{ActionName, Plan},
 };
@@ -105,6 +107,16 @@ fn play(script: &str) -> String {
             player.command(&words);
         }
     }
+    let unsaid = player.world.rows.runs.iter().filter_map(|run| {
+        let shown = run.state == RunState::Failed || run.state == RunState::Rejected;
+        run.held.as_ref().or(run.reason.as_ref().filter(|_| shown))
+    });
+    let unsaid: Vec<_> = unsaid.filter(|reason| !is_known_reason(reason)).collect();
+    assert_eq!(
+        unsaid,
+        Vec::<&String>::new(),
+        "reasons that are English alone"
+    );
     assert_eq!(
         player.world.conflicts,
         Vec::<String>::new(),
