@@ -5,7 +5,7 @@ use crate::{
     domain::{
         effect::Effect,
         event::NewEvent,
-        forge::Comment,
+        forge::{Comment, LabelRecord, VariableRecord},
         ids::{CommentId, LabelName, RepositoryId, RepositoryName, Subject},
         mirror::OwnerVariable,
     },
@@ -36,11 +36,20 @@ impl Performing<'_> {
                 repository_id,
                 repository,
                 label,
+                change,
                 event,
             } => {
                 let at = reference(*repository_id, repository);
-                self.applier.forge.ensure_label(&at, label).await?;
-                self.record_done(None, event).await
+                self.ensure_label(&at, label, *change, event).await
+            }
+            ActionKind::SetVariable {
+                repository_id,
+                repository,
+                variable,
+                event,
+            } => {
+                let at = reference(*repository_id, repository);
+                self.set_variable(&at, variable, event).await
             }
             ActionKind::SetOwnerVariable {
                 repository_id,
@@ -75,13 +84,43 @@ impl Performing<'_> {
         }
     }
 
-    async fn record_done(
+    /// Writes a label's definition and lays it over the mirror.
+    async fn ensure_label(
         &self,
-        external_id: Option<&str>,
+        at: &RepositoryRef,
+        label: &LabelRecord,
+        change: bool,
         event: &NewEvent,
     ) -> Result<Outcome, ActionError> {
+        let forge = &self.applier.forge;
+        let stands = if change {
+            forge.change_label(at, label).await?
+        } else {
+            forge.define_label(at, label).await?
+        };
+        let visibility = self.applier.settings.visibility;
         let mut tx = self.begin().await?;
-        self.done(&mut tx, external_id, false, event).await?;
+        tx.overlay_label(at.id, &stands, visibility).await?;
+        self.done(&mut tx, None, false, event).await?;
+        tx.commit().await?;
+        Ok(Outcome::Done)
+    }
+
+    /// Sets a variable and lays it over the mirror.
+    async fn set_variable(
+        &self,
+        at: &RepositoryRef,
+        variable: &VariableRecord,
+        event: &NewEvent,
+    ) -> Result<Outcome, ActionError> {
+        let forge = &self.applier.forge;
+        forge
+            .set_variable(at, &variable.name, &variable.value)
+            .await?;
+        let visibility = self.applier.settings.visibility;
+        let mut tx = self.begin().await?;
+        tx.overlay_variable(at.id, variable, visibility).await?;
+        self.done(&mut tx, None, false, event).await?;
         tx.commit().await?;
         Ok(Outcome::Done)
     }

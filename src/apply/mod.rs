@@ -324,7 +324,9 @@ impl Performing<'_> {
         let next_at = if let ActionError::NotYet(at) = error {
             *at
         } else {
-            let pause = backoff::pause(failures).max(error.retry_after().unwrap_or_default());
+            let pause = backoff::pause(failures)
+                .max(error.retry_after().unwrap_or_default())
+                .max(self.patience(error));
             self.now + chrono::Duration::from_std(pause).unwrap_or(chrono::Duration::minutes(5))
         };
         let mut tx = self.begin().await?.named("failure");
@@ -339,6 +341,19 @@ impl Performing<'_> {
         .await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// Where the credential may not write variables, only people change that, and nothing waits
+    /// for it: asking seldom spares the forge's writes for runs.
+    fn patience(&self, error: &ActionError) -> Duration {
+        let forbidden = matches!(
+            error,
+            ActionError::Forge(error) if error.kind == crate::forge::ForgeErrorKind::Forbidden
+        );
+        match self.action.kind {
+            ActionKind::SetVariable { .. } if forbidden => Duration::from_hours(1),
+            _ => Duration::ZERO,
+        }
     }
 
     /// Tells who watches where this action stands.

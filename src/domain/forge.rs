@@ -212,6 +212,15 @@ pub struct LabelRecord {
     pub description: String,
 }
 
+/// A variable of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VariableRecord {
+    /// Its name, in capitals.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
 /// A pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PullRequest {

@@ -6,7 +6,7 @@ use super::{
     Timestamp,
     effect::Effect,
     fact::{PushOutcome, RunFact},
-    forge::{Comment, Issue, IssueEvent, LabelRecord, PullRequest, Review},
+    forge::{Comment, Issue, IssueEvent, LabelRecord, PullRequest, Review, VariableRecord},
     ids::{ProjectKey, RepositoryId, RunId, SlotNo},
     mirror::{BranchHead, IdentityRecord, PermissionRecord, RepositoryMirror},
     run::{Attempt, Environment, Run},
@@ -34,6 +34,16 @@ pub struct RepositoryLabel {
     /// The label.
     #[serde(flatten)]
     pub label: LabelRecord,
+}
+
+/// A variable of a repository that is the platform's by name, as the mirror has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryVariable {
+    /// The repository.
+    pub repository: RepositoryId,
+    /// The variable.
+    #[serde(flatten)]
+    pub variable: VariableRecord,
 }
 
 /// What became of a push fact.
@@ -70,6 +80,9 @@ pub struct StoreSnapshot {
     pub events: Vec<IssueEvent>,
     /// The labels that exist.
     pub labels: Vec<RepositoryLabel>,
+    /// The variables that are ours by name.
+    #[serde(default)]
+    pub variables: Vec<RepositoryVariable>,
     /// Pull requests.
     pub pulls: Vec<PullRequest>,
     /// Their reviews.
@@ -123,6 +136,7 @@ impl StoreSnapshot {
             issues: keep(&self.issues, |row| bound.contains(&row.repository)),
             events: keep(&self.events, |row| bound.contains(&row.repository)),
             labels: keep(&self.labels, |row| bound.contains(&row.repository)),
+            variables: keep(&self.variables, |row| bound.contains(&row.repository)),
             pulls: keep(&self.pulls, |row| bound.contains(&row.repository)),
             reviews: keep(&self.reviews, |row| bound.contains(&row.repository)),
             comments: keep(&self.comments, |row| bound.contains(&row.repository)),

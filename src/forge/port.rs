@@ -13,7 +13,7 @@ use crate::domain::{
     Timestamp,
     forge::{
         Comment, ForgeKind, Issue, IssueEvent, LabelRecord, Permission, PullRequest,
-        RepositoryRecord, Review,
+        RepositoryRecord, Review, VariableRecord,
     },
     ids::{
         BranchName, CommentId, CommitSha, EventId, IssueNumber, LabelName, RepositoryId,
@@ -374,6 +374,9 @@ pub trait Forge: Send + Sync + fmt::Debug {
     async fn variable(&self, repository: &RepositoryRef, name: &str)
     -> ForgeResult<Option<String>>;
 
+    /// Lists a repository's variables.
+    async fn variables(&self, repository: &RepositoryRef) -> ForgeResult<Vec<VariableRecord>>;
+
     /// Where a branch stands; `None` where it does not exist.
     async fn ref_head(
         &self,
@@ -431,12 +434,21 @@ pub trait Forge: Send + Sync + fmt::Debug {
         label: &LabelName,
     ) -> ForgeResult<()>;
 
-    /// Makes sure that a label is defined; an existing one is left as it is.
-    async fn ensure_label(
+    /// Makes sure that a label is defined; an existing one is left as it is. Answers what
+    /// stands there.
+    async fn define_label(
         &self,
         repository: &RepositoryRef,
         label: &LabelRecord,
-    ) -> ForgeResult<()>;
+    ) -> ForgeResult<LabelRecord>;
+
+    /// Gives an existing label its colour and description; one that is not there is an error.
+    /// Answers what stands there.
+    async fn change_label(
+        &self,
+        repository: &RepositoryRef,
+        label: &LabelRecord,
+    ) -> ForgeResult<LabelRecord>;
 
     /// Writes a comment.
     async fn create_comment(
@@ -477,7 +489,8 @@ pub trait Forge: Send + Sync + fmt::Debug {
         edit: &PullEdit,
     ) -> ForgeResult<PullRequest>;
 
-    /// Sets a repository variable, creating it where it is absent.
+    /// Sets a repository variable, creating it where it is absent; one that holds the value is
+    /// left alone.
     async fn set_variable(
         &self,
         repository: &RepositoryRef,

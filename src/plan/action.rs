@@ -15,7 +15,7 @@ use crate::{
         effect::{EffectKey, content_hash},
         event::NewEvent,
         fact::{PushFact, ResultRecord},
-        forge::LabelRecord,
+        forge::{LabelRecord, VariableRecord},
         ids::{
             AttemptNo, BranchName, CommitSha, IssueNumber, LabelName, RepositoryName, RunId,
             SlotNo, Subject,
@@ -63,13 +63,8 @@ impl Action {
     }
 
     /// SHA-256 of the content.
-    ///
-    /// # Panics
-    ///
-    /// Never: an action is plain data, which always serialises.
     pub fn content_hash(&self) -> String {
-        let content = serde_json::to_vec(&self.kind).expect("actions are plain data");
-        content_hash(&content)
+        self.kind.content_hash()
     }
 }
 
@@ -373,7 +368,7 @@ pub enum ActionKind {
         /// The event.
         event: NewEvent,
     },
-    /// Defines a label of the catalogue in a repository.
+    /// Defines a label of the catalogue in a repository, or puts it right.
     EnsureLabel {
         /// The repository.
         repository_id: crate::domain::ids::RepositoryId,
@@ -381,6 +376,10 @@ pub enum ActionKind {
         repository: RepositoryName,
         /// The label.
         label: LabelRecord,
+        /// Whether it is there and looks otherwise: it is put right, and not made again where
+        /// people have deleted it meanwhile. Else it is made, and left as it is where it exists.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        change: bool,
         /// The event.
         event: NewEvent,
     },
@@ -392,6 +391,17 @@ pub enum ActionKind {
         repository: RepositoryName,
         /// What it says.
         value: String,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Publishes a label of the catalogue as a repository variable.
+    SetVariable {
+        /// The repository.
+        repository_id: crate::domain::ids::RepositoryId,
+        /// The repository's name.
+        repository: RepositoryName,
+        /// The variable.
+        variable: VariableRecord,
         /// The event.
         event: NewEvent,
     },
@@ -424,7 +434,8 @@ impl ActionKind {
             | Self::AddLabels { .. }
             | Self::RemoveLabel { .. }
             | Self::EnsureLabel { .. }
-            | Self::SetOwnerVariable { .. } => Phase::Publish,
+            | Self::SetOwnerVariable { .. }
+            | Self::SetVariable { .. } => Phase::Publish,
             Self::DeleteNamespace { .. } => Phase::Clean,
         }
     }
@@ -456,8 +467,19 @@ impl ActionKind {
             | Self::AddLabels { event, .. }
             | Self::RemoveLabel { event, .. }
             | Self::EnsureLabel { event, .. }
-            | Self::SetOwnerVariable { event, .. } => Some(event),
+            | Self::SetOwnerVariable { event, .. }
+            | Self::SetVariable { event, .. } => Some(event),
         }
+    }
+
+    /// SHA-256 of the content.
+    ///
+    /// # Panics
+    ///
+    /// Never: an action is plain data, which always serialises.
+    pub fn content_hash(&self) -> String {
+        let content = serde_json::to_vec(self).expect("actions are plain data");
+        content_hash(&content)
     }
 
     /// Whether it changes only rows.

@@ -61,13 +61,14 @@ impl<'a> Index<'a> {
             .iter()
             .map(|row| row.identity.clone())
             .collect();
-        let labels = rows.labels.iter().fold(BTreeMap::new(), |mut labels, row| {
-            labels
-                .entry(row.repository)
-                .or_insert_with(BTreeSet::new)
-                .insert(row.label.name.clone());
-            labels
-        });
+        // One that was read whole may have none.
+        let whole = rows.repositories.iter().filter(|row| row.complete);
+        let mut labels: BTreeMap<RepositoryId, BTreeSet<LabelName>> =
+            whole.map(|row| (row.id(), BTreeSet::new())).collect();
+        for row in &rows.labels {
+            let names = labels.entry(row.repository).or_default();
+            names.insert(row.label.name.clone());
+        }
         let mut index = Self {
             input,
             repositories: rows
@@ -270,13 +271,6 @@ impl<'a> Index<'a> {
     pub(super) fn is_open(&self, key: &str) -> bool {
         self.effect(key)
             .is_some_and(|effect| effect.done_at.is_none())
-    }
-
-    /// Whether an effect was done so lately that the forge may still hide it from reads.
-    pub(super) fn just_done(&self, key: &str) -> bool {
-        let visible = Duration::seconds(self.settings().visibility_seconds);
-        let done = self.effect(key).and_then(|effect| effect.done_at);
-        done.is_some_and(|at| self.now() < at + visible)
     }
 
     /// Whether the cluster's present view may still lack what this effect made: it was

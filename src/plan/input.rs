@@ -93,6 +93,14 @@ pub struct PlanSettings {
     pub stuck_namespace_seconds: i64,
     /// The longest wait for people that a run may have; part of the Job's deadline.
     pub longest_wait_seconds: i64,
+    /// How many writes a minute at the forge may go into keeping the catalogue right.
+    #[serde(default = "upkeep_per_minute")]
+    pub upkeep_per_minute: usize,
+}
+
+/// Half of what forges allow: the rest is for runs.
+const fn upkeep_per_minute() -> usize {
+    40
 }
 
 impl Default for PlanSettings {
@@ -125,6 +133,7 @@ impl Default for PlanSettings {
             orphan_grace_seconds: 600,
             stuck_namespace_seconds: 300,
             longest_wait_seconds: 86_400,
+            upkeep_per_minute: upkeep_per_minute(),
         }
     }
 }

@@ -19,6 +19,7 @@ mod action;
 mod attempt;
 mod authority;
 mod builder;
+mod catalogue;
 pub mod check;
 mod cleanup;
 mod comment;
@@ -45,6 +46,7 @@ mod revise;
 mod sighting;
 mod standstill;
 mod stop;
+mod upkeep;
 
 pub use self::{
     action::{

@@ -4,16 +4,16 @@ use serde_json::json;
 
 use super::{
     action::ActionKind,
-    builder::{Ensure, PlanBuilder},
+    builder::PlanBuilder,
     event,
     index::Index,
+    upkeep::{Upkeep, ensure_labels, ensure_variables},
 };
 use crate::{
-    desired::model::{DesiredRepository, LabelCatalogSpec},
+    desired::model::DesiredRepository,
     domain::{
         event::EventKind,
-        forge::LabelRecord,
-        ids::{LabelName, Locale, RepositoryId},
+        ids::RepositoryId,
         mirror::{OwnerMark, OwnerVariable, RepositoryMirror},
         report::ReportState,
     },
@@ -24,12 +24,19 @@ pub(super) fn step_repositories(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     let Some(project) = index.project() else {
         return;
     };
+    let mut upkeep = Upkeep::new(index);
     for repository in project.repositories.values() {
-        step_repository(index, plan, repository);
+        step_repository(index, plan, repository, &mut upkeep);
     }
+    upkeep.report(index, plan);
 }
 
-fn step_repository(index: &Index<'_>, plan: &mut PlanBuilder<'_>, desired: &DesiredRepository) {
+fn step_repository(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    desired: &DesiredRepository,
+    upkeep: &mut Upkeep<'_>,
+) {
     let candidate = format!("repository/{}", desired.name);
     let Some(mirror) = index.repository_named(&desired.name) else {
         plan.report_other(candidate, None, ReportState::Waiting, "it is not bound yet");
@@ -53,7 +60,8 @@ fn step_repository(index: &Index<'_>, plan: &mut PlanBuilder<'_>, desired: &Desi
                 ReportState::Running,
                 "it is bound and readable",
             );
-            ensure_labels(index, plan, mirror);
+            ensure_labels(index, plan, mirror, upkeep);
+            ensure_variables(index, plan, mirror, upkeep);
         }
     }
 }
@@ -93,82 +101,4 @@ fn set_owner(index: &Index<'_>, plan: &mut PlanBuilder<'_>, mirror: &RepositoryM
             ),
         },
     );
-}
-
-/// Defines what the catalogue names and the repository lacks. A label that people deleted
-/// while a trigger of it is still in play stays away until that is over: its return
-/// would make their deletion look like a withdrawal.
-fn ensure_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, mirror: &RepositoryMirror) {
-    let (Some(desired), Some(existing)) = (index.desired(), index.existing_labels(mirror.id()))
-    else {
-        return;
-    };
-    let Some(project) = index.project_key() else {
-        return;
-    };
-    for label in catalogue(&desired.labels, desired.locale(project)) {
-        let key = format!("repository/{}/label/{}", mirror.id(), label.name.folded());
-        let there = existing.contains(&label.name) && !index.is_open(&key);
-        if there || index.just_done(&key) || in_play(index, mirror.id(), &label.name) {
-            continue;
-        }
-        let found = plan.ensure(
-            key,
-            None,
-            ActionKind::EnsureLabel {
-                repository_id: mirror.id(),
-                repository: mirror.record.name.clone(),
-                event: event::of_platform(
-                    EventKind::LabelEnsured,
-                    format!("repository/{}", mirror.id()),
-                    index.project_key(),
-                    None,
-                    json!({ "label": label.name }),
-                ),
-                label,
-            },
-        );
-        if let Ensure::Backoff(at) = found {
-            plan.report_other(
-                format!("repository/{}", mirror.configured_name),
-                None,
-                ReportState::Retrying,
-                format!(
-                    "a label could not be made, retried at {}",
-                    at.format("%Y-%m-%dT%H:%M:%SZ")
-                ),
-            );
-        }
-    }
-}
-
-fn in_play(index: &Index<'_>, repository: RepositoryId, label: &LabelName) -> bool {
-    index.triggers.values().any(|trigger| {
-        !trigger.settled
-            && trigger.identity.repository == repository
-            && trigger.label.as_ref() == Some(label)
-    })
-}
-
-/// The catalogue's labels as a repository whose people speak this language gets them.
-fn catalogue(labels: &LabelCatalogSpec, locale: &Locale) -> Vec<LabelRecord> {
-    let record = |name: &LabelName, colour: &str, description: &str| LabelRecord {
-        name: name.clone(),
-        colour: colour.to_owned(),
-        description: description.to_owned(),
-    };
-    let triggers = labels
-        .triggers
-        .iter()
-        .map(|label| record(&label.name, &label.colour, label.description_in(locale)));
-    let single = labels
-        .state
-        .iter()
-        .map(|(_, label)| label)
-        .chain(labels.need.values())
-        .chain([&labels.debug])
-        .chain(&labels.discussion)
-        .chain(&labels.priority)
-        .map(|label| record(&label.name, &label.colour, label.description_in(locale)));
-    triggers.chain(single).collect()
 }

@@ -14,9 +14,8 @@ use crate::{
 pub(super) fn write_target(kind: &str) -> Option<WriteTarget> {
     match kind {
         "push_branch" | "open_pull_request" | "edit_pull_request" | "upsert_comment"
-        | "add_labels" | "remove_label" | "ensure_label" | "set_owner_variable" => {
-            Some(WriteTarget::Forge)
-        }
+        | "add_labels" | "remove_label" | "ensure_label" | "set_owner_variable"
+        | "set_variable" => Some(WriteTarget::Forge),
         "apply_environment" | "apply_attempt" | "delete_object" | "delete_namespace" => {
             Some(WriteTarget::Cluster)
         }

@@ -141,19 +141,24 @@ impl HolderTx {
         Ok(written.rows_affected())
     }
 
-    /// Makes `labels` the whole list of a repository's labels; returns how many rows changed.
+    /// Makes `labels`, as read by a read begun at `read_began_at`, the whole list of a
+    /// repository's labels; our own writes that the forge may not show yet stay. Returns how
+    /// many rows changed.
     pub async fn put_labels(
         &mut self,
         repository: RepositoryId,
         labels: &[LabelRecord],
+        read_began_at: Timestamp,
     ) -> Result<u64, StoreError> {
         let names: Vec<_> = labels.iter().map(|l| l.name.as_str().to_owned()).collect();
         let colours: Vec<_> = labels.iter().map(|l| l.colour.clone()).collect();
         let descriptions: Vec<_> = labels.iter().map(|l| l.description.clone()).collect();
         let deleted = sqlx::query!(
-            "delete from forge_labels where repository_id = $1 and name <> all ($2)",
+            "delete from forge_labels where repository_id = $1 and name <> all ($2)
+                 and (overlay_until is null or overlay_until <= $3)",
             repository.0,
             &names,
+            read_began_at,
         )
         .execute(self.db())
         .await?;
@@ -162,16 +167,47 @@ impl HolderTx {
              select $1, * from unnest($2::text[], $3::text[], $4::text[])
              on conflict (repository_id, name) do update set
                  colour = excluded.colour, description = excluded.description,
-                 updated_at = platform_now()
-             where (l.colour, l.description) is distinct from
-                 (excluded.colour, excluded.description)",
+                 overlay_at = null, overlay_until = null, updated_at = platform_now()
+             where ((l.colour, l.description) is distinct from
+                     (excluded.colour, excluded.description) or l.overlay_until is not null)
+                 and (l.overlay_until is null or l.overlay_until <= $5
+                     or l.overlay_at <= $5 and (l.colour, l.description) =
+                         (excluded.colour, excluded.description))",
             repository.0,
             &names,
             &colours,
             &descriptions,
+            read_began_at,
         )
         .execute(self.db())
         .await?;
         Ok(deleted.rows_affected() + written.rows_affected())
+    }
+
+    /// Shows our own write of a label's definition until a later read agrees, or the forge's
+    /// visibility time has passed.
+    pub async fn overlay_label(
+        &mut self,
+        repository: RepositoryId,
+        label: &LabelRecord,
+        visibility: Duration,
+    ) -> Result<(), StoreError> {
+        sqlx::query!(
+            "insert into forge_labels
+                 (repository_id, name, colour, description, overlay_at, overlay_until)
+             values ($1, $2, $3, $4, platform_now(), platform_now() + $5)
+             on conflict (repository_id, name) do update set
+                 colour = excluded.colour, description = excluded.description,
+                 overlay_at = excluded.overlay_at, overlay_until = excluded.overlay_until,
+                 updated_at = platform_now()",
+            repository.0,
+            label.name.as_str(),
+            label.colour,
+            label.description,
+            interval(visibility),
+        )
+        .execute(self.db())
+        .await?;
+        Ok(())
     }
 }

@@ -27,6 +27,7 @@ mod forge_discussions;
 mod forge_issues;
 mod forge_pulls;
 mod forge_repositories;
+mod forge_variables;
 mod holder;
 mod lease;
 mod migrate;

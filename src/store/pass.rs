@@ -58,6 +58,7 @@ impl Store {
             identities: pass_forge::identities(db).await?,
             permissions: pass_forge::permissions(db, &repositories).await?,
             labels: pass_forge::labels(db, &repositories).await?,
+            variables: pass_forge::variables(db, &repositories).await?,
             issues: hot.issues(db).await?,
             events: hot.events(db).await?,
             pulls: hot.pulls(db).await?,
@@ -208,6 +209,8 @@ async fn slots(
         .collect())
 }
 
+/// What keeps the catalogue right is planned from the mirror: of what was done long ago the
+/// ledger has nothing to say.
 async fn effects(
     db: &mut PgConnection,
     runs: &[Uuid],
@@ -216,7 +219,12 @@ async fn effects(
         EffectRow,
         "select key, run_id, kind, attempts, next_at, last_error, external_id, content_hash,
              intended_hash, attempted_at, done_at
-         from effects where run_id is null or done_at is null or run_id = any($1) order by key",
+         from effects
+         where (run_id is null or done_at is null or run_id = any($1))
+             and not (kind = any(array['ensure_label', 'set_variable']) and next_at is null
+                      and done_at is not null
+                      and done_at < platform_now() - interval '1 hour')
+         order by key",
         runs,
     )
     .fetch_all(db)

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::domain::{
     forge::{
-        Comment, Issue, IssueEvent, LabelRecord, OwnIdentity, PullRequest, RepositoryRecord, Review,
+        Comment, Issue, IssueEvent, LabelRecord, OwnIdentity, PullRequest, RepositoryRecord,
+        Review, VariableRecord,
     },
     ids::{
         BranchName, CommitSha, EventId, IssueNumber, LabelName, ProjectKey, RepositoryId, ReviewId,
@@ -19,7 +20,7 @@ use crate::domain::{
         BranchHead, IdentityRecord, MirrorCursors, OwnerVariable, PermissionRecord,
         RepositoryMirror,
     },
-    snapshot::RepositoryLabel,
+    snapshot::{RepositoryLabel, RepositoryVariable},
 };
 
 /// Bound repositories of the projects, by id.
@@ -122,6 +123,30 @@ pub(super) async fn labels(
                 name: LabelName::new(row.name),
                 colour: row.colour,
                 description: row.description,
+            },
+        })
+        .collect())
+}
+
+/// Variables of ours in these repositories, by repository and name.
+pub(super) async fn variables(
+    db: &mut PgConnection,
+    repositories: &[RepositoryMirror],
+) -> Result<Vec<RepositoryVariable>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select repository_id, name, value from forge_variables
+           where repository_id = any($1) order by repository_id, name collate "C""#,
+        &ids(repositories),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| RepositoryVariable {
+            repository: RepositoryId(row.repository_id),
+            variable: VariableRecord {
+                name: row.name,
+                value: row.value,
             },
         })
         .collect())

@@ -4,7 +4,7 @@
 //! labels of `Platform`) and labels written as output (`state`, `need`) are
 //! disjoint, so that a write of ours is never a wish of somebody's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -158,6 +158,17 @@ impl StateKind {
     /// All states.
     pub const ALL: &'static [Self] = <Self as strum::VariantArray>::VARIANTS;
 
+    /// Its name in words joined by dashes.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::InReview => "in-review",
+            Self::Blocked => "blocked",
+            Self::Approved => "approved",
+            Self::Superseded => "superseded",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
     /// The field of [`StateLabels`] that holds its label.
     pub const fn field(self) -> &'static str {
         match self {
@@ -232,19 +243,99 @@ impl LabelCatalogSpec {
         entries
     }
 
+    /// Every label of the catalogue with what is said of it by locale, and that one's place
+    /// below `spec`.
+    pub fn descriptions(&self) -> Vec<(&LabelName, &BTreeMap<Locale, String>, Vec<String>)> {
+        let mut all = Vec::new();
+        for (index, label) in self.triggers.iter().enumerate() {
+            let place = vec!["triggers".to_owned(), index.to_string()];
+            all.push((&label.name, &label.descriptions, place));
+        }
+        for (state, label) in self.state.iter() {
+            let place = vec!["state".to_owned(), state.field().to_owned()];
+            all.push((&label.name, &label.descriptions, place));
+        }
+        for (key, label) in &self.need {
+            let place = vec!["need".to_owned(), key.clone()];
+            all.push((&label.name, &label.descriptions, place));
+        }
+        let single = [("debug", Some(&self.debug))]
+            .into_iter()
+            .chain([("discussion", self.discussion.as_ref())])
+            .chain([("priority", self.priority.as_ref())]);
+        for (field, label) in single {
+            if let Some(label) = label {
+                all.push((&label.name, &label.descriptions, vec![field.to_owned()]));
+            }
+        }
+        for (_, _, place) in &mut all {
+            place.push("descriptions".to_owned());
+        }
+        all
+    }
+
+    /// The catalogue as a repository's variables, for workflows there: each variable's name
+    /// with its label and that label's place below `spec`. Of several labels for one kind of
+    /// run the first counts.
+    pub fn variables(&self) -> Vec<(String, &LabelName, Vec<String>)> {
+        let mut kinds = BTreeSet::new();
+        let named = self
+            .entries()
+            .into_iter()
+            .filter_map(|(label, meaning, place)| {
+                let middle = match &meaning {
+                    LabelMeaning::Trigger(kind) if !kinds.insert(kind.clone()) => return None,
+                    LabelMeaning::Trigger(kind) if kind.revise => {
+                        format!("RUN_{}_REVISE", kind.stage)
+                    }
+                    LabelMeaning::Trigger(kind) => format!("RUN_{}", kind.stage),
+                    LabelMeaning::State(state) => format!("STATE_{}", state.words()),
+                    LabelMeaning::Need(key) => format!("NEED_{key}"),
+                    LabelMeaning::Debug => "RUN_DEBUG".to_owned(),
+                    LabelMeaning::Discussion => "MODE_DISCUSSION".to_owned(),
+                    LabelMeaning::Priority
+                    | LabelMeaning::Model(_)
+                    | LabelMeaning::Reasoning(_) => return None,
+                };
+                Some((
+                    format!("CODEXK8S_{}_LABEL", in_capitals(&middle)),
+                    label,
+                    place,
+                ))
+            });
+        named.collect()
+    }
+
     /// The label that asks for a kind of run, the first when there are several.
     pub fn trigger_for(&self, kind: &TriggerKind) -> Option<&TriggerLabel> {
         self.triggers.iter().find(|trigger| trigger.kind() == *kind)
     }
 }
 
-/// What is said of a label in a language, else what is said in any.
+/// A variable's name may have capitals, digits and underscores.
+fn in_capitals(text: &str) -> String {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric();
+    text.chars()
+        .map(|letter| {
+            if allowed(letter) {
+                letter.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect()
+}
+
+/// What is said of a label in a language, else what is said in any. Locales compare without case.
 fn described<'a>(
     otherwise: &'a str,
     descriptions: &'a BTreeMap<Locale, String>,
     locale: &Locale,
 ) -> &'a str {
-    descriptions.get(locale).map_or(otherwise, String::as_str)
+    let said = descriptions
+        .iter()
+        .find(|(of, _)| of.as_str().eq_ignore_ascii_case(locale.as_str()));
+    said.map_or(otherwise, |(_, text)| text)
 }
 
 impl LabelSpec {

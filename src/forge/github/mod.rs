@@ -44,6 +44,7 @@ use crate::domain::{
     Timestamp,
     forge::{
         Comment, ForgeKind, Issue, LabelRecord, Permission, PullRequest, RepositoryRecord, Review,
+        VariableRecord,
     },
     ids::{
         BranchName, CommentId, CommitSha, EventId, IssueNumber, LabelName, RepositoryName, Subject,
@@ -307,6 +308,10 @@ impl Forge for GithubForge {
         self.read_variable(repository, name).await
     }
 
+    async fn variables(&self, repository: &RepositoryRef) -> ForgeResult<Vec<VariableRecord>> {
+        self.read_variables(repository).await
+    }
+
     async fn ref_head(
         &self,
         repository: &RepositoryRef,
@@ -333,12 +338,20 @@ impl Forge for GithubForge {
         self.take_label(repository, number, label).await
     }
 
-    async fn ensure_label(
+    async fn define_label(
         &self,
         repository: &RepositoryRef,
         label: &LabelRecord,
-    ) -> ForgeResult<()> {
-        self.define_label(repository, label).await
+    ) -> ForgeResult<LabelRecord> {
+        self.make_label(repository, label).await
+    }
+
+    async fn change_label(
+        &self,
+        repository: &RepositoryRef,
+        label: &LabelRecord,
+    ) -> ForgeResult<LabelRecord> {
+        self.patch_label(repository, label).await
     }
 
     async fn create_comment(

@@ -57,7 +57,12 @@ impl Query {
 
     /// Ends it with the largest page there is.
     pub(super) fn page_size(self) -> String {
-        let Self { path, pairs } = self.with("per_page", "100");
+        self.pages_of(100)
+    }
+
+    /// Ends it with pages of this size, for lists whose largest page is a smaller one.
+    pub(super) fn pages_of(self, size: u8) -> String {
+        let Self { path, pairs } = self.with("per_page", &size.to_string());
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         format!("{path}?{}", query.extend_pairs(pairs).finish())
     }

@@ -10,7 +10,7 @@ use super::{
     paths::{Query, repo_path, segment, segments},
     wire::{
         WireApp, WireBudgets, WireComment, WireEvent, WireIssue, WireLabel, WirePermission,
-        WirePull, WireRef, WireRepository, WireReview, WireUser, WireVariable,
+        WirePull, WireRef, WireRepository, WireReview, WireUser, WireVariable, WireVariables,
     },
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
         Timestamp,
         forge::{
             AccountKind, Actor, Comment, Issue, LabelRecord, OwnIdentity, Permission, PullRequest,
-            RepositoryRecord, Review,
+            RepositoryRecord, Review, VariableRecord,
         },
         ids::{BranchName, CommitSha, EventId, IssueNumber, LabelName, RepositoryName},
         mirror::IdentityRecord,
@@ -37,6 +37,9 @@ const YOUNG: TimeDelta = TimeDelta::seconds(5);
 pub(super) fn steady(date: Timestamp) -> Timestamp {
     date - YOUNG
 }
+
+/// The largest page of variables.
+const MOST_VARIABLES: u8 = 30;
 
 impl GithubForge {
     pub(super) async fn read_identity(&self) -> ForgeResult<IdentityRecord> {
@@ -409,6 +412,17 @@ impl GithubForge {
             Err(error) if error.is_absent() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    pub(super) async fn read_variables(
+        &self,
+        repository: &RepositoryRef,
+    ) -> ForgeResult<Vec<VariableRecord>> {
+        let path = Query::new(format!("{}/actions/variables", repo_path(&repository.name)));
+        let call = Call::get(Purpose::Variable, repository, path.pages_of(MOST_VARIABLES));
+        let pages: Vec<WireVariables> = self.client.pages(call).await?;
+        let variables = pages.into_iter().flat_map(|page| page.variables);
+        Ok(variables.map(VariableRecord::from).collect())
     }
 
     pub(super) async fn read_ref(

@@ -11,7 +11,7 @@ use crate::{
         forge::{
             AccountKind, Actor, Comment, CommentPlace, EditHistory, Issue, IssueEvent,
             IssueEventKind, LabelRecord, Permission, PullRequest, RepositoryRecord, Review,
-            ReviewState, SubjectState,
+            ReviewState, SubjectState, VariableRecord,
         },
         ids::{
             BranchName, CommentId, CommitSha, EventId, IssueNumber, LabelName, RepositoryId,
@@ -335,7 +335,23 @@ impl WirePermission {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct WireVariable {
+    name: String,
     pub(super) value: String,
+}
+
+impl From<WireVariable> for VariableRecord {
+    fn from(variable: WireVariable) -> Self {
+        Self {
+            name: variable.name,
+            value: variable.value,
+        }
+    }
+}
+
+/// A page of a repository's variables.
+#[derive(Debug, Deserialize)]
+pub(super) struct WireVariables {
+    pub(super) variables: Vec<WireVariable>,
 }
 
 #[derive(Debug, Deserialize)]

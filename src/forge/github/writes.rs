@@ -8,7 +8,7 @@ use super::{
     client::Call,
     paths::{repo_path, segment},
     reads::object,
-    wire::{WireComment, WirePull},
+    wire::{WireComment, WireLabel, WirePull},
 };
 use crate::{
     domain::{
@@ -59,21 +59,18 @@ impl GithubForge {
         }
     }
 
-    pub(super) async fn define_label(
+    pub(super) async fn make_label(
         &self,
         repository: &RepositoryRef,
         label: &LabelRecord,
-    ) -> ForgeResult<()> {
+    ) -> ForgeResult<LabelRecord> {
         let base = repo_path(&repository.name);
         let about = format!("label {} of {repository}", label.name);
         let path = format!("{base}/labels/{}", segment(label.name.as_str()));
-        match self
-            .client
-            .call(&Call::get(Purpose::Labels, &about, path))
-            .await
-        {
+        let get = Call::get(Purpose::Labels, &about, path);
+        match self.client.json::<WireLabel>(&get).await {
             Err(error) if error.is_absent() => {}
-            other => return other.map(drop),
+            there => return there.map(LabelRecord::from),
         }
         let body = json!({
             "name": label.name.as_str(),
@@ -82,16 +79,32 @@ impl GithubForge {
         });
         let path = format!("{base}/labels");
         let call = Call::send(Method::POST, Purpose::WriteLabel, about, path, body);
-        match self.client.call(&call).await {
+        match self.client.json::<WireLabel>(&call).await {
             // Someone else defined it in between.
             Err(error)
                 if error.kind == ForgeErrorKind::Unprocessable
                     && error.message.contains("already_exists") =>
             {
-                Ok(())
+                self.client.json::<WireLabel>(&get).await
             }
-            other => other.map(drop),
+            made => made,
         }
+        .map(LabelRecord::from)
+    }
+
+    pub(super) async fn patch_label(
+        &self,
+        repository: &RepositoryRef,
+        label: &LabelRecord,
+    ) -> ForgeResult<LabelRecord> {
+        let base = repo_path(&repository.name);
+        let about = format!("label {} of {repository}", label.name);
+        let path = format!("{base}/labels/{}", segment(label.name.as_str()));
+        let body = json!({ "color": label.colour, "description": label.description });
+        let wire: WireLabel = self
+            .change(Method::PATCH, Purpose::WriteLabel, about, path, body)
+            .await?;
+        Ok(wire.into())
     }
 
     pub(super) async fn post_comment(
@@ -219,10 +232,18 @@ impl GithubForge {
             let body = json!({ "name": name, "value": value });
             Call::send(method, Purpose::WriteVariable, &about, path, body)
         };
-        if self.read_variable(repository, name).await?.is_some() {
-            let call = send(Method::PATCH, format!("{base}/{}", segment(name)));
-            return self.client.call(&call).await.map(drop);
+        let change = send(Method::PATCH, format!("{base}/{}", segment(name)));
+        match self.read_variable(repository, name).await? {
+            Some(there) if there == value => return Ok(()),
+            Some(_) => return self.client.call(&change).await.map(drop),
+            None => {}
         }
-        self.client.call(&send(Method::POST, base)).await.map(drop)
+        match self.client.call(&send(Method::POST, base)).await {
+            // Someone else made it in between.
+            Err(error) if error.kind == ForgeErrorKind::Conflict => {
+                self.client.call(&change).await.map(drop)
+            }
+            made => made.map(drop),
+        }
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::domain::{
     Timestamp,
-    forge::{Comment, Issue, IssueEvent, LabelRecord, PullRequest, Review},
+    forge::{Comment, Issue, IssueEvent, LabelRecord, PullRequest, Review, VariableRecord},
     ids::{IssueNumber, RepositoryId},
     mirror::{BranchHead, IdentityRecord, PermissionRecord, RepositoryMirror},
 };
@@ -31,6 +31,8 @@ pub struct MirrorBatch {
     pub events: Vec<IssueEvent>,
     /// The label definitions: the whole list, in place of the old one.
     pub labels: Option<(RepositoryId, Vec<LabelRecord>)>,
+    /// The variables that are ours by name: the whole list, in place of the old one.
+    pub variables: Option<(RepositoryId, Vec<VariableRecord>)>,
     /// Pull requests to insert or update.
     pub pulls: Vec<PullRequest>,
     /// Reviews to insert or update.
@@ -56,6 +58,7 @@ impl MirrorBatch {
             gone: Vec::new(),
             events: Vec::new(),
             labels: None,
+            variables: None,
             pulls: Vec::new(),
             reviews: Vec::new(),
             conversations: Vec::new(),

@@ -106,7 +106,10 @@ async fn write(tx: &mut HolderTx, batch: &MirrorBatch) -> Result<u64, StoreError
         rows += tx.put_events(&batch.events).await?;
     }
     if let Some((repository, labels)) = &batch.labels {
-        rows += tx.put_labels(*repository, labels).await?;
+        rows += tx.put_labels(*repository, labels, began).await?;
+    }
+    if let Some((repository, variables)) = &batch.variables {
+        rows += tx.put_variables(*repository, variables, began).await?;
     }
     if !batch.pulls.is_empty() {
         rows += tx.put_pulls(&batch.pulls, began).await?;

@@ -32,6 +32,7 @@ pub mod observer;
 mod parts;
 mod reader;
 pub mod report;
+mod variables;
 
 pub use batch::{Conversation, MirrorBatch, MirrorError, MirrorStore};
 pub use hints::Hints;

@@ -1,10 +1,10 @@
 //! One repository in one poll: bind it, read what moved, read the hot set,
 //! hand it to the mirror. Any failed call ends it with nothing more moved.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use super::{
-    ahead::{Ahead, staggered},
+    ahead::Ahead,
     batch::{MirrorBatch, MirrorError, MirrorStore},
     memory::{Memory, is_due, later},
     parts::FIRST_PULLS,
@@ -15,7 +15,7 @@ use crate::{
         Timestamp,
         forge::{PullRequest, RepositoryRecord},
         ids::{InstallationId, IssueNumber},
-        mirror::{OwnerMark, OwnerVariable, RepositoryMirror},
+        mirror::{OwnerVariable, RepositoryMirror},
     },
     forge::{Detection, Forge, ForgeError, ForgeErrorKind, PullFilter, RepositoryRef},
 };
@@ -165,6 +165,10 @@ impl Reader<'_> {
             }
         };
         let Look { whole, sweep } = look;
+        if sweep {
+            self.read_variables(&mut mirror, &mut batch, &mut notes)
+                .await?;
+        }
         self.read_permissions(&mut batch, memory, &mut notes).await;
         self.update_record(&mut mirror);
         let owner_variable = mirror.owner_variable.clone();
@@ -257,45 +261,6 @@ impl Reader<'_> {
         let mut batch = MirrorBatch::begun_at(self.began_at);
         batch.mirror = Some(mirror);
         Ok(self.store.commit(batch).await?)
-    }
-
-    /// Reads whose the repository is. A credential that may not read variables
-    /// is noted and stops nothing.
-    async fn read_owner_variable(
-        &self,
-        mirror: &mut RepositoryMirror,
-        memory: &mut Memory,
-        notes: &mut Vec<String>,
-    ) -> Result<(), Failure> {
-        let now = self.began_at;
-        let every = match mirror.owner_variable {
-            OwnerVariable::Ours | OwnerVariable::Forbidden => {
-                let every = self.settings.owner_variable_every;
-                let unread = || staggered(mirror.id(), every, now);
-                memory.owner_read.get_or_insert_with(unread);
-                every
-            }
-            OwnerVariable::Other { .. } => self.settings.sweep_every,
-            OwnerVariable::Absent | OwnerVariable::Unread => Duration::ZERO,
-        };
-        if !is_due(memory.owner_read, every, now) {
-            return Ok(());
-        }
-        let name = &self.settings.owner_variable_name;
-        mirror.owner_variable = match self.forge.variable(&self.repository(), name).await {
-            Ok(None) => OwnerVariable::Absent,
-            Ok(Some(value)) => match OwnerMark::parse(&value).installation {
-                ours if ours == self.installation.as_str() => OwnerVariable::Ours,
-                installation => OwnerVariable::Other { installation },
-            },
-            Err(error) if error.kind == ForgeErrorKind::Forbidden => {
-                notes.push("our credential may not read repository variables".to_owned());
-                OwnerVariable::Forbidden
-            }
-            Err(error) => return Err(error.into()),
-        };
-        memory.owner_read = Some(now);
-        Ok(())
     }
 
     /// Reads the issues that moved, page by page: each page goes into the

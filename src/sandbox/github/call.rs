@@ -170,6 +170,14 @@ impl Call<'_> {
         self.text(name)?.ok_or_else(|| Reply::error(422, &missing))
     }
 
+    /// For lists whose largest page is smaller than a hundred.
+    pub(super) fn page_at_most(&mut self, most: usize) {
+        let asked = self.query("per_page").and_then(|asked| asked.parse().ok());
+        if asked.is_some_and(|asked: usize| asked > most) {
+            self.query.insert("per_page".to_owned(), most.to_string());
+        }
+    }
+
     pub(super) fn page(&self) -> Page {
         Page::asked(self.query("page"), self.query("per_page"))
     }

@@ -99,6 +99,18 @@ fn errors_between_documents_have_their_place() {
 }
 
 #[test]
+fn a_description_of_a_hundred_characters_is_taken_however_many_bytes_it_has() {
+    let broken = Broken::new();
+    let long = "ж".repeat(100);
+    broken.replace(
+        "labels.yaml",
+        "Разобраться, в чём проблема, и описать её",
+        &long,
+    );
+    assert_eq!(broken.errors(), []);
+}
+
+#[test]
 fn all_errors_of_all_files_come_together_in_order() {
     let broken = Broken::new();
     broken

@@ -136,7 +136,7 @@ async fn labels_are_set_and_taken_off_twice_without_harm() {
         description: "Waits for people".to_owned(),
     };
     for _ in 0..2 {
-        forge.ensure_label(&repo, &record).await.unwrap();
+        forge.define_label(&repo, &record).await.unwrap();
         forge
             .add_labels(&repo, number, std::slice::from_ref(&record.name))
             .await
@@ -150,6 +150,27 @@ async fn labels_are_set_and_taken_off_twice_without_harm() {
             .unwrap();
     }
     assert_eq!(forge.issue(&repo, number).await.unwrap().labels, vec![]);
+}
+
+#[tokio::test]
+async fn a_label_is_defined_once_and_changed_only_where_it_is() {
+    let scene = Scene::new().await;
+    let (forge, repo) = (scene.forge(), scene.repo(REPO));
+    let record = |colour: &str, description: &str| LabelRecord {
+        name: label("need:input"),
+        colour: colour.to_owned(),
+        description: description.to_owned(),
+    };
+    let wanted = record("00ff00", "Ждёт ответа людей");
+    let error = forge.change_label(&repo, &wanted).await.unwrap_err();
+    assert!(error.is_absent(), "{error}");
+    let first = record("ededed", "Somebody's");
+    assert_eq!(forge.define_label(&repo, &first).await.unwrap(), first);
+    // It is there: it stays as it is, and the answer says so.
+    assert_eq!(forge.define_label(&repo, &wanted).await.unwrap(), first);
+    assert_eq!(forge.change_label(&repo, &wanted).await.unwrap(), wanted);
+    let found = forge.labels(&repo).await.unwrap();
+    assert!(found.contains(&wanted) && !found.contains(&first));
 }
 
 #[tokio::test]
@@ -227,6 +248,29 @@ async fn a_variable_is_absent_then_set_then_changed() {
             Some(value)
         );
     }
+}
+
+#[tokio::test]
+async fn variables_are_listed_over_their_small_pages_and_set_only_where_they_differ() {
+    let scene = Scene::new().await;
+    let (forge, repo) = (scene.forge(), scene.repo(REPO));
+    assert_eq!(forge.variables(&repo).await.unwrap(), vec![]);
+    for index in 0..31 {
+        let name = format!("NUMBER_{index:02}");
+        forge.set_variable(&repo, &name, "value").await.unwrap();
+    }
+    let found = forge.variables(&repo).await.unwrap();
+    assert_eq!(found.len(), 31);
+    assert_eq!(
+        (found[30].name.as_str(), found[30].value.as_str()),
+        ("NUMBER_30", "value")
+    );
+    let writes = scene.model.writes().len();
+    forge
+        .set_variable(&repo, "NUMBER_30", "value")
+        .await
+        .unwrap();
+    assert_eq!(scene.model.writes().len(), writes);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use chrono::Utc;
 use codex_k8s::{
     domain::{
         Timestamp,
-        forge::{Comment, EditHistory, Issue, IssueEvent, PullRequest},
+        forge::{Comment, EditHistory, Issue, IssueEvent, PullRequest, VariableRecord},
         ids::{BranchName, CommitSha, EventId, IssueNumber, RepositoryId, Subject, UserId},
         mirror::{OwnerVariable, RepositoryMirror},
     },
@@ -37,6 +37,7 @@ pub(super) struct State {
     pub(super) pulls: BTreeMap<IssueNumber, PullRequest>,
     pub(super) branches: BTreeMap<BranchName, Option<CommitSha>>,
     gone: Vec<IssueNumber>,
+    variables: Vec<VariableRecord>,
     pub(super) writes: u64,
     /// How far the clock is ahead.
     ahead: chrono::TimeDelta,
@@ -77,6 +78,10 @@ impl MirrorStore for Memory {
         state
             .gone
             .extend(batch.gone.iter().map(|(_, number)| *number));
+        if let Some((_, variables)) = batch.variables {
+            rows += u64::from(state.variables != variables);
+            state.variables = variables;
+        }
         for talk in batch.conversations {
             state.comments.insert(talk.number, talk.comments);
         }
@@ -311,6 +316,64 @@ async fn a_repository_of_another_installation_is_refused() {
         .await;
     assert_eq!(unknown(&report, 0), "other installation: elsewhere");
     assert!(!mirror.mirror(repo.id).complete);
+}
+
+#[tokio::test]
+async fn variables_of_ours_are_read_with_the_sweep_and_others_not_kept() {
+    let scene = Scene::new().await;
+    let forge = scene.forge_without_graphql().await;
+    let repo = scene.repo(REPO);
+    for (name, value) in [
+        ("DEPLOY_TO", "elsewhere"),
+        ("CODEXK8S_RUN_DEV_LABEL", "run:dev"),
+    ] {
+        forge.set_variable(&repo, name, value).await.unwrap();
+    }
+    let (observer, mirror) = (observer(forge), Memory::default());
+    let request = request(vec![bound("shop", REPO)]);
+    observer.poll(&request, &mirror).await;
+    let read = |mirror: &Memory| mirror.0.lock().unwrap().variables.clone();
+    let label = VariableRecord {
+        name: "CODEXK8S_RUN_DEV_LABEL".to_owned(),
+        value: "run:dev".to_owned(),
+    };
+    assert_eq!(read(&mirror), [label]);
+    // Only the next sweep reads them again.
+    mirror.0.lock().unwrap().variables.clear();
+    observer.poll(&request, &mirror).await;
+    assert_eq!(read(&mirror), []);
+    mirror.0.lock().unwrap().ahead += chrono::TimeDelta::minutes(16);
+    observer.poll(&request, &mirror).await;
+    assert_eq!(read(&mirror).len(), 1);
+}
+
+#[tokio::test]
+async fn a_credential_that_may_not_read_variables_is_noted_and_reads_the_rest() {
+    let scene = Scene::new().await;
+    let groups = ["issues", "pull_requests", "contents", "metadata"];
+    let seed = TokenSeed {
+        permissions: Some(
+            groups
+                .map(|group| (group.to_owned(), "write".to_owned()))
+                .into(),
+        ),
+        ..TokenSeed::default()
+    };
+    scene.model.add_token("codex", "narrow", &seed).unwrap();
+    let forge = forge_with(settings(&scene.model.rest_url(), "narrow"), &scene.latch);
+    let (observer, mirror) = (observer(forge), Memory::default());
+    let number = scene.open("First");
+    let request = request(vec![bound("shop", REPO)]);
+    let report = observer.poll(&request, &mirror).await;
+    assert!(
+        report.repositories[0].notes[0].contains("may not read repository variables"),
+        "{report:?}"
+    );
+    let row = mirror.mirror(scene.repo(REPO).id);
+    assert_eq!(row.owner_variable, OwnerVariable::Forbidden);
+    assert!(row.complete && row.unknown.is_none());
+    let state = mirror.0.lock().unwrap();
+    assert!(state.issues.contains_key(&(row.id(), number)));
 }
 
 #[tokio::test]

@@ -15,4 +15,5 @@ mod scripts;
 mod show;
 mod simulate;
 mod steps;
+mod upkeep;
 mod world;

@@ -45,6 +45,7 @@ fn shuffle(input: &mut PlanInput, seed: u64) {
     mix(&mut rows.issues, seed);
     mix(&mut rows.events, seed);
     mix(&mut rows.labels, seed);
+    mix(&mut rows.variables, seed);
     mix(&mut rows.pulls, seed);
     mix(&mut rows.reviews, seed);
     mix(&mut rows.comments, seed);
@@ -88,6 +89,7 @@ fn writes_at(action: &Action, world: &World) -> Option<codex_k8s::domain::ids::R
         | ActionKind::RemoveLabel { subject, .. } => Some(subject.repository),
         ActionKind::UpsertComment { content, .. } => Some(content.subject.repository),
         ActionKind::EnsureLabel { repository_id, .. }
+        | ActionKind::SetVariable { repository_id, .. }
         | ActionKind::SetOwnerVariable { repository_id, .. } => Some(*repository_id),
         _ => None,
     }

@@ -25,6 +25,7 @@ impl World {
             issues: now.issues,
             events: now.events,
             labels: now.labels,
+            variables: now.variables,
             pulls: now.pulls,
             reviews: now.reviews,
             comments: now.comments,

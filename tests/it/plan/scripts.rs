@@ -163,6 +163,10 @@ impl Player {
             ["lose", "label", number, label] => world.lose_label(subject(number), label),
             ["restore", "label", number, label] => world.restore_label(subject(number), label),
             ["delete", "label", label, "by", who] => world.delete_label(HELLO, label, who),
+            ["paint", label, colour] => world.paint_label(HELLO, label, colour),
+            ["mirror", "lags"] => world.lagging = true,
+            ["mirror", "follows"] => world.lagging = false,
+            ["config", "paint", label, colour] => world.paint_catalogue(label, colour),
             ["close", number, "by", who] => world.close(subject(number), who),
             ["reopen", number, "by", who] => world.reopen(subject(number), who),
             ["vanish", number] => world.vanish(subject(number)),
@@ -227,6 +231,10 @@ impl Player {
             }
             ["passes"] => self.passes(),
             ["work"] => self.work(),
+            ["show", "label", label] => {
+                let shown = world.show_label(label);
+                self.out.push_str(&shown);
+            }
             ["show", what] => {
                 let shown = world.show(what);
                 self.out.push_str(&shown);

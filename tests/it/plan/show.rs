@@ -156,6 +156,17 @@ impl World {
         self.readable(&out)
     }
 
+    /// How a label looks in each repository.
+    pub(super) fn show_label(&self, label: &str) -> String {
+        let name = codex_k8s::domain::ids::LabelName::new(label);
+        let rows = self.rows.labels.iter().filter(|row| row.label.name == name);
+        rows.fold(String::new(), |mut out, row| {
+            let (colour, description) = (&row.label.colour, &row.label.description);
+            let _ = writeln!(out, "  {} {colour} {description:?}", row.repository);
+            out
+        })
+    }
+
     fn show_runs(&self, out: &mut String) {
         for run in &self.rows.runs {
             let _ = write!(out, "  {} {}: {}", run.id, run.kind, run.state);
@@ -204,6 +215,7 @@ fn detail(action: &Action) -> String {
                 .collect();
             format!(" {}", labels.join(" "))
         }
+        ActionKind::EnsureLabel { change: true, .. } => " put right".to_owned(),
         ActionKind::RemoveLabel { label, subject, .. } => {
             format!(" {label} from #{}", subject.number)
         }

@@ -17,19 +17,19 @@ use codex_k8s::{
         Timestamp,
         event::NewEvent,
         forge::{
-            AccountKind, Actor, EditHistory, ForgeKind, Issue, LabelRecord, OwnIdentity,
-            Permission, RepositoryRecord, SubjectState,
+            AccountKind, Actor, EditHistory, ForgeKind, Issue, OwnIdentity, Permission,
+            RepositoryRecord, SubjectState,
         },
         ids::{
-            BranchName, EventId, InstallationId, IssueNumber, LabelName, ProjectKey, RepositoryId,
-            ReviewId, Revision, RunId, Subject, UserId,
+            BranchName, EventId, InstallationId, IssueNumber, ProjectKey, RepositoryId, ReviewId,
+            Revision, RunId, Subject, UserId,
         },
         mirror::{
             BranchHead, IdentityRecord, MirrorCursors, OwnerVariable, PermissionRecord,
             RepositoryMirror,
         },
         run::Run,
-        snapshot::{RepositoryLabel, StoreSnapshot},
+        snapshot::StoreSnapshot,
     },
     observed::model::Observed,
     plan::{ActionName, Plan, PlanInput, PlanSettings, Scope, check, plan},
@@ -89,6 +89,8 @@ pub(super) struct World {
     pub(super) failing: BTreeSet<ActionName>,
     /// Actions of these kinds are performed and the answers to them lost.
     pub(super) losing: BTreeSet<ActionName>,
+    /// The mirror does not show what is written at the forge of labels and variables.
+    pub(super) lagging: bool,
     /// Pods stay a while when they are deleted.
     pub(super) lingering: bool,
     /// Namespaces stay in Terminating.
@@ -133,6 +135,7 @@ impl World {
             evented: BTreeSet::new(),
             failing: BTreeSet::new(),
             losing: BTreeSet::new(),
+            lagging: false,
             lingering: false,
             stuck: false,
             conflicts: Vec::new(),
@@ -145,6 +148,7 @@ impl World {
             .map(|(id, name)| world.mirror(id, name))
             .into();
         world.make_labels();
+        world.publish_labels();
         world
     }
 
@@ -183,31 +187,6 @@ impl World {
             unknown: None,
             complete: true,
             owner_variable: OwnerVariable::Ours,
-        }
-    }
-
-    fn make_labels(&mut self) {
-        let catalogue = &self.desired.labels;
-        let triggers = catalogue.triggers.iter().map(|label| label.name.clone());
-        let others = catalogue
-            .state
-            .iter()
-            .map(|(_, label)| label)
-            .chain(catalogue.need.values())
-            .chain([&catalogue.debug])
-            .chain(&catalogue.discussion)
-            .chain(&catalogue.priority)
-            .map(|label| label.name.clone());
-        let names: BTreeSet<LabelName> = triggers.chain(others).collect();
-        for repository in [HELLO, NOTES] {
-            for name in &names {
-                let label = LabelRecord {
-                    name: name.clone(),
-                    colour: "1f6feb".to_owned(),
-                    description: String::new(),
-                };
-                self.rows.labels.push(RepositoryLabel { repository, label });
-            }
         }
     }
 

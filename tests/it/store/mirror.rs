@@ -203,12 +203,55 @@ async fn the_label_list_is_kept_whole() {
     };
     let mut tx = world.begin().await;
     let both = [label("run:dev"), label("old")];
-    assert_eq!(tx.put_labels(REPOSITORY, &both).await.unwrap(), 2);
-    assert_eq!(tx.put_labels(REPOSITORY, &both).await.unwrap(), 0);
-    assert_eq!(tx.put_labels(REPOSITORY, &both[..1]).await.unwrap(), 1);
+    let began = world.store.now().await.unwrap();
+    for (list, written) in [(&both[..], 2), (&both[..], 0), (&both[..1], 1)] {
+        let changed = tx.put_labels(REPOSITORY, list, began).await.unwrap();
+        assert_eq!(changed, written);
+    }
     tx.commit().await.unwrap();
     let labels = world.store.load_pass(None).await.unwrap().labels;
     assert_eq!(labels.len(), 1);
+}
+
+#[tokio::test]
+async fn our_own_label_stays_over_a_stale_list_until_a_later_one_agrees() {
+    let world = World::bound().await;
+    let label = |name: &str, colour: &str| LabelRecord {
+        name: LabelName::from(name),
+        colour: colour.to_owned(),
+        description: String::new(),
+    };
+    let began = world.store.now().await.unwrap();
+    let stale = [label("run:dev", "ffffff")];
+    let ours = [label("run:dev", "000000"), label("need:input", "000000")];
+    let mut tx = world.begin().await;
+    tx.put_labels(REPOSITORY, &stale, began).await.unwrap();
+    for label in &ours {
+        tx.overlay_label(REPOSITORY, label, VISIBILITY)
+            .await
+            .unwrap();
+    }
+    tx.commit().await.unwrap();
+    let kept = async || {
+        let rows = world.store.load_pass(None).await.unwrap().labels;
+        let mut kept: Vec<_> = rows.into_iter().map(|row| row.label).collect();
+        kept.reverse();
+        kept
+    };
+    let put = async |list: &[LabelRecord], began| {
+        let mut tx = world.begin().await;
+        let written = tx.put_labels(REPOSITORY, list, began).await.unwrap();
+        tx.commit().await.unwrap();
+        written
+    };
+    assert_eq!(put(&stale, began).await, 0);
+    assert_eq!(kept().await, ours);
+    // One that agrees ends it, and from then on what is read counts.
+    let later = world.store.now().await.unwrap();
+    assert_eq!(put(&ours, later).await, 2);
+    assert_eq!(put(&ours, later).await, 0);
+    assert_eq!(put(&stale, later).await, 2);
+    assert_eq!(kept().await, stale);
 }
 
 #[tokio::test]

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::desired::{
-    load::{
-        error::{Code, ConfigError},
-        objects::Objects,
+use crate::{
+    desired::{
+        load::{
+            document::Document,
+            error::{Code, ConfigError},
+            objects::Objects,
+        },
+        model::{LabelCatalogSpec, LabelMeaning, desired::without_brackets},
     },
-    model::{LabelMeaning, desired::without_brackets},
+    domain::ids::LabelName,
 };
 
 /// Labels met so far, by their bare folded name: what they mean and where they stand.
@@ -22,6 +26,8 @@ pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
             let at = catalogue.error(&path, Code::DuplicateName, "");
             errors.extend(meet(&mut seen, name.as_str(), meaning, at));
         }
+        describe(catalogue, errors);
+        publish(catalogue, errors);
     }
     if let Some(platform) = objects.platforms.first() {
         let models = &platform.spec.models;
@@ -59,6 +65,51 @@ pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
             LabelMeaning::Priority,
             at,
         ));
+    }
+}
+
+/// Every label that becomes a repository variable has a name of its own there.
+fn publish(catalogue: &Document<LabelCatalogSpec>, errors: &mut Vec<ConfigError>) {
+    let mut met: BTreeMap<String, &LabelName> = BTreeMap::new();
+    for (variable, label, place) in catalogue.spec.variables() {
+        let mut path = vec!["spec"];
+        path.extend(place.iter().map(String::as_str));
+        if let Some(first) = met.get(&variable) {
+            let message = format!(
+                "labels `{first}` and `{label}` would be one repository variable, {variable}"
+            );
+            errors.push(catalogue.error(&path, Code::DuplicateName, message));
+        } else {
+            met.insert(variable, label);
+        }
+    }
+}
+
+/// What the forge takes as a label's description, in characters.
+const LONGEST_DESCRIPTION: usize = 100;
+
+/// Descriptions by locale: short enough for the forge, and one for each language.
+fn describe(catalogue: &Document<LabelCatalogSpec>, errors: &mut Vec<ConfigError>) {
+    for (name, descriptions, place) in catalogue.spec.descriptions() {
+        let mut met = BTreeMap::new();
+        for (locale, text) in descriptions {
+            let mut path = vec!["spec"];
+            path.extend(place.iter().map(String::as_str));
+            path.push(locale.as_str());
+            let length = text.chars().count();
+            if length > LONGEST_DESCRIPTION {
+                let message = format!(
+                    "label `{name}`: its description in `{locale}` has {length} characters, the forge takes {LONGEST_DESCRIPTION}"
+                );
+                errors.push(catalogue.error(&path, Code::InvalidValue, message));
+            }
+            if let Some(first) = met.insert(locale.as_str().to_lowercase(), locale) {
+                let message = format!(
+                    "label `{name}`: `{locale}` and `{first}` are one locale; case does not count"
+                );
+                errors.push(catalogue.error(&path, Code::DuplicateName, message));
+            }
+        }
     }
 }
 

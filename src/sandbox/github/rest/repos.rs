@@ -64,7 +64,11 @@ fn permission(call: &mut Call<'_>) -> Answer {
     Ok(Reply::ok(call.world.permission_json(call.repo()?, user.id)))
 }
 
+/// The largest page of variables.
+const MOST_VARIABLES: usize = 30;
+
 fn variables(call: &mut Call<'_>) -> Answer {
+    call.page_at_most(MOST_VARIABLES);
     let all = call.repo()?.variables.iter().collect();
     Ok(call.wrapped_list("variables", all, |(name, variable)| {
         variable_json(name, variable)

@@ -13,6 +13,7 @@ pub(super) struct Case {
     pub(super) message: &'static str,
 }
 
+const LABELS: &str = "labels.yaml";
 pub(super) const AGENT: &str = "agents/dev.yaml";
 pub(super) const APPROVALS: &str = "policies/approvals.yaml";
 pub(super) const PROJECT: &str = "projects/demo/project.yaml";
@@ -162,6 +163,25 @@ pub(super) const SHAPES: &[Case] = &[
 
 /// Documents that do not fit together.
 pub(super) const BETWEEN: &[Case] = &[
+    case(
+        LABELS,
+        (
+            "ru: \"Разобраться, в чём проблема, и описать её\"",
+            "ru: \"жжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжжж\"",
+        ),
+        (11, 27),
+        "/spec/triggers/0/descriptions/ru",
+        Code::InvalidValue,
+        "label `run:intake`: its description in `ru` has 101 characters, the forge takes 100",
+    ),
+    case(
+        LABELS,
+        ("{ ru: \"Разобраться", "{ RU: x, ru: \"Разобраться"),
+        (11, 34),
+        "/spec/triggers/0/descriptions/ru",
+        Code::DuplicateName,
+        "`ru` and `RU` are one locale",
+    ),
     case(
         AGENT,
         ("policy: standard", "policy: standart"),

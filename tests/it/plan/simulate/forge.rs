@@ -4,11 +4,11 @@ use codex_k8s::{
     domain::{
         event::NewEvent,
         fact::{PushFact, PushOutcome},
-        forge::{Comment, Issue, IssueEventKind, PullRequest, SubjectState},
+        forge::{Comment, Issue, IssueEventKind, LabelRecord, PullRequest, SubjectState},
         ids::{BranchName, CommentId, IssueNumber, LabelName, RepositoryId, Subject},
         marker::runs_marked_in,
         mirror::{BranchHead, OwnerVariable},
-        snapshot::{PushOutcomeRow, RepositoryLabel},
+        snapshot::{PushOutcomeRow, RepositoryLabel, RepositoryVariable},
     },
     plan::{Action, ActionKind, CommentContent, PullRequestContent},
 };
@@ -81,15 +81,28 @@ impl World {
             ActionKind::EnsureLabel {
                 repository_id,
                 label,
+                change,
                 event,
                 ..
             } => {
-                let row = RepositoryLabel {
-                    repository: *repository_id,
-                    label: label.clone(),
-                };
-                if !self.rows.labels.contains(&row) {
-                    self.rows.labels.push(row);
+                self.define_label(*repository_id, label, *change);
+                self.done(action, None, event);
+            }
+            ActionKind::SetVariable {
+                repository_id,
+                variable,
+                event,
+                ..
+            } => {
+                let (repository, variable) = (*repository_id, variable.clone());
+                if !self.lagging {
+                    self.rows.variables.retain(|row| {
+                        row.repository != repository || row.variable.name != variable.name
+                    });
+                    self.rows.variables.push(RepositoryVariable {
+                        repository,
+                        variable,
+                    });
                 }
                 self.done(action, None, event);
             }
@@ -102,6 +115,24 @@ impl World {
                 self.done(action, None, event);
             }
             other => panic!("{} is not written at the forge", other.name()),
+        }
+    }
+
+    /// The forge has it; the mirror shows it unless it lags.
+    fn define_label(&mut self, repository: RepositoryId, label: &LabelRecord, change: bool) {
+        if self.lagging {
+            return;
+        }
+        let same = |row: &&mut RepositoryLabel| {
+            row.repository == repository && row.label.name == label.name
+        };
+        match self.rows.labels.iter_mut().find(same) {
+            Some(row) if change => row.label.clone_from(label),
+            Some(_) => {}
+            None => self.rows.labels.push(RepositoryLabel {
+                repository,
+                label: label.clone(),
+            }),
         }
     }
 
