@@ -210,7 +210,9 @@ fn check_deletions(input: &PlanInput, plan: &Plan) -> Vec<Violation> {
         let made = input.rows.environments.iter();
         let made = made.filter_map(|row| row.uid.as_deref());
         let seen = namespaces.chain(jobs).chain(pods).chain(others);
-        seen.chain(made).collect()
+        let attempts = input.rows.attempts.iter();
+        let started = attempts.filter_map(|row| row.job_uid.as_deref());
+        seen.chain(made).chain(started).collect()
     });
     plan.actions
         .iter()

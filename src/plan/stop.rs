@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     cluster::{
-        DeleteTarget, ObjectKind, ObjectRef, Propagation, snapshot::PodRow, snapshot::RunRows,
+        DeleteTarget, ObjectKind, ObjectRef, Propagation,
+        manifests::attempt_name,
+        snapshot::{PodRow, RunRows},
     },
     desired::model::Suspend,
     domain::{
@@ -122,6 +124,9 @@ fn end_workload(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
         );
         return;
     }
+    if ask_again(index, plan, run) {
+        return;
+    }
     let outcome = run.outcome.unwrap_or(Outcome::Failed);
     move_run(
         plan,
@@ -174,6 +179,30 @@ pub(super) fn delete_jobs(plan: &mut PlanBuilder<'_>, run: &Run, rows: &RunRows<
     }
 }
 
+/// Asks once more for the Jobs whose deletion was called and not answered; says whether there are
+/// any. They are gone by now, and hearing so closes the deletion's row.
+fn ask_again(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> bool {
+    let (Some(frozen), Some(attempts)) = (&run.frozen, index.attempts.get(&run.id)) else {
+        return false;
+    };
+    let mut any = false;
+    for attempt in attempts {
+        let number = u32::try_from(attempt.number.0).unwrap_or_default();
+        let name = attempt_name(run.id.0, number);
+        let uid = attempt.job_uid.as_deref();
+        if let Some(uid) = uid.filter(|uid| index.is_open(&delete_key(run, ObjectKind::Job, uid))) {
+            let object = ObjectRef::namespaced(ObjectKind::Job, &frozen.namespace, &name);
+            delete(plan, run, object, uid, Propagation::Foreground);
+            any = true;
+        }
+    }
+    any
+}
+
+fn delete_key(run: &Run, kind: ObjectKind, uid: &str) -> String {
+    format!("run/{}/delete/{kind}/{uid}", run.id)
+}
+
 /// Deletes one object of a run.
 pub(super) fn delete(
     plan: &mut PlanBuilder<'_>,
@@ -189,7 +218,7 @@ pub(super) fn delete(
     } = &object;
     let doing = format!("deletes {kind} {name}");
     let found = plan.ensure(
-        format!("run/{}/delete/{kind}/{uid}", run.id),
+        delete_key(run, *kind, uid),
         Some(run.id),
         ActionKind::DeleteObject {
             event: event::of_run(
