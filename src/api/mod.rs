@@ -10,6 +10,7 @@
 //! holder's fold judges it. Nothing here writes to forge or cluster; Git is read
 //! from the forge with a credential that only reads.
 
+mod approvals;
 mod body;
 mod error;
 mod forge_git;
@@ -24,6 +25,7 @@ mod serve;
 mod staff;
 mod webhook;
 
+pub use approvals::ApprovalView;
 pub use error::{ApiError, ApiResult};
 pub use forge_git::ForgeGit;
 pub use metrics::ApiMetrics;

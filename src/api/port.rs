@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::domain::{
     Timestamp,
+    approval::{Approval, Verdict},
     event::FlowEvent,
     fact::{Fact, PushFact, PushOutcome},
     ids::{AttemptNo, BranchName, CommitSha, RepositoryId, RepositoryName, RunId},
@@ -156,7 +157,7 @@ pub struct StoredChunk {
     pub text: String,
 }
 
-/// The rows of the staff API: reads only.
+/// The rows of the staff API: reads, and decisions as facts.
 #[async_trait]
 pub trait StaffStore: Send + Sync {
     /// Runs, newest first.
@@ -176,6 +177,29 @@ pub trait StaffStore: Send + Sync {
         after: Option<(AttemptNo, i64)>,
         limit: u32,
     ) -> Result<Vec<StoredChunk>, PortError>;
+
+    /// Approvals, newest first; only those that wait for people, or all.
+    async fn list_approvals(
+        &self,
+        project: Option<&str>,
+        open: bool,
+        limit: u32,
+    ) -> Result<Vec<Approval>, PortError>;
+
+    /// The approval that a code names: the open one, else the last that had it.
+    async fn approval_of_code(&self, code: &str) -> Result<Option<Approval>, PortError>;
+
+    /// The role of a member of a project, by login.
+    async fn member_role(&self, project: &str, login: &str) -> Result<Option<String>, PortError>;
+
+    /// Hands in a decision about an open request; `false` where none has the code any more.
+    async fn decide(
+        &self,
+        code: &str,
+        verdict: Verdict,
+        login: &str,
+        reason: Option<&str>,
+    ) -> Result<bool, PortError>;
 }
 
 /// Where a repository's Git is, and with what it may be read.

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 
 use crate::{
     domain::{
+        approval::{Approval, Verdict},
         event::FlowEvent,
         fact::{Fact, PushFact, PushOutcome},
         ids::{AttemptNo, IssueNumber, ProjectKey, RepositoryId, RunId, Subject},
@@ -189,6 +190,44 @@ impl StaffStore for ApiStore {
             text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
         };
         Ok(chunks.into_iter().map(chunk).collect())
+    }
+
+    async fn list_approvals(
+        &self,
+        project: Option<&str>,
+        open: bool,
+        limit: u32,
+    ) -> Result<Vec<Approval>, PortError> {
+        let project = project.map(ProjectKey::new);
+        Ok(Self::list_approvals(self, project.as_ref(), open, i64::from(limit)).await?)
+    }
+
+    async fn approval_of_code(&self, code: &str) -> Result<Option<Approval>, PortError> {
+        Ok(Self::approval_of_code(self, code).await?)
+    }
+
+    async fn member_role(&self, project: &str, login: &str) -> Result<Option<String>, PortError> {
+        Ok(Self::member_role(self, &ProjectKey::new(project), login).await?)
+    }
+
+    async fn decide(
+        &self,
+        code: &str,
+        verdict: Verdict,
+        login: &str,
+        reason: Option<&str>,
+    ) -> Result<bool, PortError> {
+        let decision = store::NewDecision {
+            code: code.to_owned(),
+            verdict,
+            login: login.to_owned(),
+            reason: reason.map(str::to_owned),
+        };
+        match self.insert_decision(&decision).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

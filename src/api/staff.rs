@@ -1,5 +1,5 @@
 //! The staff API: what there is to know of runs, for people with the staff
-//! token. It reads stored rows and writes nothing.
+//! token. It reads stored rows; decisions about requests are all that it adds.
 //!
 //! The prompt and the result's raw texts are not part of a run's view.
 
@@ -23,6 +23,7 @@ use crate::domain::{
 };
 
 use super::{
+    approvals,
     error::{ApiError, ApiResult},
     metrics::ApiMetrics,
     port::{PortError, RunFilter, StaffStore, StoredChunk, WakeHandle},
@@ -30,7 +31,7 @@ use super::{
 };
 
 /// The most rows one answer holds.
-const MAX_ROWS: u32 = 500;
+pub(super) const MAX_ROWS: u32 = 500;
 
 /// What the staff listener works with.
 #[derive(Clone)]
@@ -54,6 +55,8 @@ pub fn staff_router(context: StaffContext) -> Router {
         .route("/api/v1/runs/{id}", get(show))
         .route("/api/v1/runs/{id}/events", get(events))
         .route("/api/v1/runs/{id}/logs", get(logs))
+        .route("/api/v1/approvals", get(approvals::list))
+        .route("/api/v1/approvals/{code}/decision", post(approvals::decide))
         .layer(middleware::from_fn_with_state(context.clone(), guard));
     Router::new()
         .route("/api/v1/webhooks/github", post(webhook::github))
@@ -135,7 +138,7 @@ impl From<Run> for RunView {
 /// A list in an answer.
 #[derive(Debug, Serialize)]
 pub struct Items<T> {
-    items: Vec<T>,
+    pub(super) items: Vec<T>,
 }
 
 #[derive(Deserialize)]
@@ -157,9 +160,9 @@ struct PageQuery {
     limit: Option<u32>,
 }
 
-type QueryOf<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
+pub(super) type QueryOf<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
 
-fn query<T>(query: QueryOf<T>) -> ApiResult<T> {
+pub(super) fn query<T>(query: QueryOf<T>) -> ApiResult<T> {
     let Query(query) = query.map_err(|error| ApiError::bad_request(error.body_text()))?;
     Ok(query)
 }

@@ -12,6 +12,7 @@
 //!   before it is sent, and its action the lease's row before that;
 //! - secrets are resolved here and nowhere earlier.
 
+mod approvals;
 mod backoff;
 mod cluster;
 mod forge;

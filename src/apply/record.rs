@@ -73,6 +73,10 @@ impl Performing<'_> {
                 let attempt = self.attempt(*number, *to, reason.clone())?;
                 tx.update_attempt(*from, &attempt, event.as_ref()).await?;
             }
+            ActionKind::RecordApproval { .. }
+            | ActionKind::MoveApproval { .. }
+            | ActionKind::RenewApproval { .. }
+            | ActionKind::SettleApproval { .. } => self.record_approval(tx).await?,
             ActionKind::RefusePush {
                 fact,
                 reason,

@@ -4,6 +4,7 @@
 //! 0 done, 1 failed, and 2 where a command says so (`plan`: changes pending).
 
 pub mod agent;
+pub mod approvals;
 pub mod budget;
 pub mod explain;
 pub mod migrate;
@@ -43,6 +44,8 @@ enum Command {
     Prompt(prompt::PromptArgs),
     /// Forecast what polling the forge costs in an hour, beside what was used
     Budget(budget::BudgetArgs),
+    /// List what agents ask for, and decide it
+    Approvals(approvals::ApprovalsArgs),
     /// Check a config folder offline
     Validate(validate::ValidateArgs),
     /// Print the JSON Schema of the config repo's kinds
@@ -111,6 +114,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Budget(args) => block_on(budget::run(&args)),
         Command::Explain(args) => block_on(explain::run(&args)),
         Command::Prompt(args) => block_on(prompt::run(&args)),
+        Command::Approvals(args) => block_on(approvals::run(&args)),
         Command::Migrate(args) => {
             block_on(migrate::run(&args))?;
             Ok(ExitCode::SUCCESS)

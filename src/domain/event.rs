@@ -148,6 +148,33 @@ pub enum EventKind {
     /// A repository variable was set.
     #[strum(serialize = "repository.variable.set")]
     VariableSet,
+    /// An agent's request was put to people.
+    #[strum(serialize = "approval.requested")]
+    ApprovalRequested,
+    /// A request was posted anew with another code: its comment was not ours any more.
+    #[strum(serialize = "approval.renewed")]
+    ApprovalRenewed,
+    /// A request was granted.
+    #[strum(serialize = "approval.approved")]
+    ApprovalApproved,
+    /// A request was denied.
+    #[strum(serialize = "approval.denied")]
+    ApprovalDenied,
+    /// A request ended undecided.
+    #[strum(serialize = "approval.expired")]
+    ApprovalExpired,
+    /// A request ended with its issue.
+    #[strum(serialize = "approval.withdrawn")]
+    ApprovalWithdrawn,
+    /// A request was put to nobody.
+    #[strum(serialize = "approval.refused")]
+    ApprovalRefused,
+    /// What was granted is begun.
+    #[strum(serialize = "approval.applied")]
+    ApprovalApplied,
+    /// What was granted could not be begun.
+    #[strum(serialize = "approval.failed")]
+    ApprovalFailed,
     /// A config revision was accepted.
     #[strum(serialize = "config.accepted")]
     ConfigAccepted,

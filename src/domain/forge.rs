@@ -320,6 +320,9 @@ pub struct Comment {
     pub updated_at: Timestamp,
     /// The file and line, for a comment on a diff.
     pub place: Option<CommentPlace>,
+    /// The slug of the app through which it was written, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via_app: Option<String>,
 }
 
 impl Comment {

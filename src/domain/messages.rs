@@ -10,6 +10,7 @@
 //! [`neutralise`], so that they mention nobody, close nothing and carry no
 //! mark; a body ends with its mark from [`marker`](super::marker).
 
+mod approval;
 mod catalogue;
 mod learning;
 mod neutral;
@@ -21,6 +22,7 @@ mod trigger;
 #[cfg(test)]
 mod tests;
 
+pub use approval::{approval_comment, approval_comment_key};
 pub use learning::{learning_block, learning_comment, learning_comment_key};
 pub use neutral::{neutralise, one_line};
 pub use pull_request::{PullRequestBody, pull_request_body, pull_request_title};

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Timestamp,
+    approval::{Approval, DecisionFact},
     effect::Effect,
     fact::{PushOutcome, RunFact},
     forge::{Comment, Issue, IssueEvent, LabelRecord, PullRequest, Review, VariableRecord},
@@ -107,6 +108,12 @@ pub struct StoreSnapshot {
     pub facts: Vec<RunFact>,
     /// What became of pushes of those runs.
     pub push_outcomes: Vec<PushOutcomeRow>,
+    /// Approvals: of hot subjects, and every one that is not settled.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
+    /// Decisions that came in for those that wait for one.
+    #[serde(default)]
+    pub decisions: Vec<DecisionFact>,
 }
 
 impl StoreSnapshot {
@@ -148,6 +155,11 @@ impl StoreSnapshot {
             effects: self.effects.clone(),
             facts: keep(&self.facts, |row| ids.contains(&row.run)),
             push_outcomes: keep(&self.push_outcomes, |row| ids.contains(&row.run)),
+            decisions: keep(&self.decisions, |row| {
+                let mut of = self.approvals.iter();
+                of.any(|of| of.id == row.approval && of.project == *project)
+            }),
+            approvals: keep(&self.approvals, |row| row.project == *project),
             runs,
             repositories,
         }

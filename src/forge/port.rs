@@ -137,7 +137,7 @@ pub struct MovedRead {
     pub left: Vec<IssueNumber>,
     /// The whole conversations of hot subjects that moved, comments on lines of a diff left out.
     pub conversations: Vec<(IssueNumber, Vec<Comment>)>,
-    /// Hot subjects that moved and whose conversation is too long: to be read by
+    /// Hot subjects that moved and whose conversation is too long, or holds a command: to be read by
     /// [`Forge::comments`].
     pub long_conversations: Vec<IssueNumber>,
     /// Where the branches stand.

@@ -6,21 +6,23 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::content::{CommentContent, PullRequestContent, RunChange};
 use crate::{
     cluster::{
         DeleteTarget,
         manifests::{AttemptSpec, RunEnvironment},
     },
     domain::{
+        approval::{Approval, ApprovalId, ApprovalState, Decision},
         effect::{EffectKey, content_hash},
         event::NewEvent,
-        fact::{PushFact, ResultRecord},
+        fact::PushFact,
         forge::{LabelRecord, VariableRecord},
         ids::{
             AttemptNo, BranchName, CommitSha, IssueNumber, LabelName, RepositoryName, RunId,
             SlotNo, Subject,
         },
-        run::{Attempt, AttemptState, FrozenRun, Outcome, Run, RunState},
+        run::{Attempt, AttemptState, FrozenRun, Run, RunState},
         trigger::{Disposition, Trigger, TriggerIdentity, WithdrawnBy},
     },
 };
@@ -66,61 +68,6 @@ impl Action {
     pub fn content_hash(&self) -> String {
         self.kind.content_hash()
     }
-}
-
-/// A comment to be written or edited in place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommentContent {
-    /// Where.
-    pub subject: Subject,
-    /// The repository's name.
-    pub repository: RepositoryName,
-    /// The mark by which it is found again; part of the body.
-    pub marker: String,
-    /// The whole text.
-    pub body: String,
-}
-
-/// A pull request to be opened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PullRequestContent {
-    /// The repository's name.
-    pub repository: RepositoryName,
-    /// The head branch: the run's.
-    pub head: BranchName,
-    /// The base branch.
-    pub base: BranchName,
-    /// The title.
-    pub title: String,
-    /// The body, with the run's mark.
-    pub body: String,
-}
-
-/// A change of a run's row beside its state; absent fields stay.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct RunChange {
-    /// How it ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Outcome>,
-    /// Why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Seconds of work allowed from now on; sets `timeout_at` when it starts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout_seconds: Option<i64>,
-    /// The accepted result.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub result: Option<ResultRecord>,
-    /// The head of its branch, where the forge showed it to be what the run's result names.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accepted_head: Option<CommitSha>,
-    /// The pull request found.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pull_request: Option<IssueNumber>,
-    /// Why it is held in the queue; `Some(None)` lets it go.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held: Option<Option<String>>,
 }
 
 /// What is to be done.
@@ -236,6 +183,42 @@ pub enum ActionKind {
         reason: Option<String>,
         /// The event, where the move is worth one.
         event: Option<NewEvent>,
+    },
+    /// Writes down what an agent asks for; the code is drawn with it.
+    RecordApproval {
+        /// The row.
+        approval: Box<Approval>,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Moves an approval on.
+    MoveApproval {
+        /// Which.
+        approval: ApprovalId,
+        /// The state it must be in.
+        from: ApprovalState,
+        /// The state it goes to.
+        to: ApprovalState,
+        /// How it was decided, where this is its decision.
+        decision: Option<Decision>,
+        /// Why, for people, where nobody decided.
+        reason: Option<String>,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Gives a request another code, for another comment.
+    RenewApproval {
+        /// Which.
+        approval: ApprovalId,
+        /// The count of its comments that it was planned on.
+        posting: i32,
+        /// The event.
+        event: NewEvent,
+    },
+    /// Notes that nothing is left to do for an approval at the forge.
+    SettleApproval {
+        /// Which.
+        approval: ApprovalId,
     },
     /// Answers a push that will not be passed on.
     RefusePush {
@@ -420,6 +403,10 @@ impl ActionKind {
             | Self::UpdateRun { .. }
             | Self::StartAttempt { .. }
             | Self::MoveAttempt { .. }
+            | Self::RecordApproval { .. }
+            | Self::MoveApproval { .. }
+            | Self::RenewApproval { .. }
+            | Self::SettleApproval { .. }
             | Self::RefusePush { .. }
             | Self::FinalizeRun { .. }
             | Self::RetainEnvironment { .. }
@@ -443,7 +430,9 @@ impl ActionKind {
     /// The event that is recorded with it.
     pub fn event(&self) -> Option<&NewEvent> {
         match self {
-            Self::SettleTrigger { .. } | Self::UpdateRun { .. } => None,
+            Self::SettleTrigger { .. } | Self::UpdateRun { .. } | Self::SettleApproval { .. } => {
+                None
+            }
             Self::MoveAttempt { event, .. } => event.as_ref(),
             Self::RecordTrigger { event, .. }
             | Self::DecideTrigger { event, .. }
@@ -451,6 +440,9 @@ impl ActionKind {
             | Self::LaunchRun { event, .. }
             | Self::MoveRun { event, .. }
             | Self::StartAttempt { event, .. }
+            | Self::RecordApproval { event, .. }
+            | Self::MoveApproval { event, .. }
+            | Self::RenewApproval { event, .. }
             | Self::RefusePush { event, .. }
             | Self::FinalizeRun { event, .. }
             | Self::RetainEnvironment { event }

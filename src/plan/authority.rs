@@ -4,9 +4,9 @@ use chrono::Duration;
 
 use super::{index::Index, sighting::text_hash};
 use crate::{
-    desired::model::{Member, ProjectSpec},
+    desired::model::{Member, MemberRole, ProjectSpec},
     domain::{
-        forge::{AccountKind, EditHistory, Issue, Permission},
+        forge::{AccountKind, Actor, EditHistory, Issue, Permission},
         ids::{RepositoryId, Subject, UserId},
         mirror::PermissionRecord,
         trigger::{RefusalReason, Trigger, WaitReason},
@@ -28,31 +28,55 @@ pub(super) enum Verdict {
     Refuse(RefusalReason),
 }
 
-/// Judges a trigger's actor by immutable id: never one of ours, never a bot, a member
-/// whose role allows it, and with write or more at the forge.
+/// Judges a trigger's actor: a member whose role may ask for work.
 pub(super) fn judge(index: &Index<'_>, project: &ProjectSpec, trigger: &Trigger) -> Verdict {
+    let Some(actor) = &trigger.actor else {
+        return if index.identities_known() {
+            Verdict::Refuse(RefusalReason::NoRights)
+        } else {
+            Verdict::Wait(WaitReason::IdentitiesUnknown)
+        };
+    };
+    let account = Account {
+        repository: trigger.identity.repository,
+        actor,
+        via_app: trigger.via_app.as_ref(),
+    };
+    judge_account(index, project, &account, MemberRole::ReadWrite)
+}
+
+/// Who did something at the forge, and where.
+pub(super) struct Account<'a> {
+    pub(super) repository: RepositoryId,
+    pub(super) actor: &'a Actor,
+    pub(super) via_app: Option<&'a String>,
+}
+
+/// Judges an account by immutable id: never one of ours, never a bot, a member with this role or
+/// more that may ask for work, and with write or more at the forge.
+pub(super) fn judge_account(
+    index: &Index<'_>,
+    project: &ProjectSpec,
+    account: &Account<'_>,
+    least: MemberRole,
+) -> Verdict {
     if !index.identities_known() {
         return Verdict::Wait(WaitReason::IdentitiesUnknown);
     }
-    let Some(actor) = &trigger.actor else {
-        return Verdict::Refuse(RefusalReason::NoRights);
-    };
+    let (actor, via_app) = (account.actor, account.via_app);
     let ours = index.own.iter().any(|own| {
-        own.actor.id == actor.id || (own.app_slug.is_some() && own.app_slug == trigger.via_app)
+        own.actor.id == actor.id || (own.app_slug.is_some() && own.app_slug.as_ref() == via_app)
     });
-    let foreign_app = trigger
-        .via_app
-        .as_ref()
-        .is_some_and(|app| !project.trusted_apps.contains(app));
+    let foreign_app = via_app.is_some_and(|app| !project.trusted_apps.contains(app));
     if ours || foreign_app || actor.kind != AccountKind::User {
         return Verdict::Refuse(RefusalReason::Bot);
     }
-    if !may_match(project, actor.id) {
+    if !may_match(project, actor.id, least) {
         return Verdict::Refuse(RefusalReason::NoRights);
     }
-    match permission(index, trigger.identity.repository, actor.id) {
+    match permission(index, account.repository, actor.id) {
         None => Verdict::Wait(WaitReason::PermissionUnknown),
-        Some(held) if held >= Permission::Write && is_member(project, actor.id, held) => {
+        Some(held) if held >= Permission::Write && is_member(project, actor.id, held, least) => {
             Verdict::Entitled
         }
         Some(_) => Verdict::Refuse(RefusalReason::NoRights),
@@ -66,15 +90,17 @@ fn permission(index: &Index<'_>, repository: RepositoryId, user: UserId) -> Opti
     rows.find(fresh).map(|row| row.permission)
 }
 
-/// Whether some entry could let this account start runs, whatever its permission.
-fn may_match(project: &ProjectSpec, user: UserId) -> bool {
-    is_member(project, user, Permission::Admin)
+/// Whether some entry could give this account the role, whatever its permission.
+pub(super) fn may_match(project: &ProjectSpec, user: UserId, least: MemberRole) -> bool {
+    is_member(project, user, Permission::Admin, least)
 }
 
-/// Whether the member list lets an account with this permission start runs.
-fn is_member(project: &ProjectSpec, user: UserId, held: Permission) -> bool {
+/// Whether the member list gives an account with this permission the role, or more, and lets it
+/// ask for work.
+fn is_member(project: &ProjectSpec, user: UserId, held: Permission, least: MemberRole) -> bool {
     project.members.iter().any(|member| {
         member.role().may_trigger()
+            && member.role() >= least
             && match member {
                 Member::User { id, .. } => *id == user,
                 Member::AnyoneWith { permission, .. } => held >= *permission,
@@ -138,5 +164,5 @@ fn may_edit(index: &Index<'_>, project: &ProjectSpec, trigger: &Trigger, editor:
     let listed = project.members.iter().any(
         |member| matches!(member, Member::User { id, role, .. } if *id == editor && role.may_trigger()),
     );
-    listed || (held >= Permission::Write && is_member(project, editor, held))
+    listed || (held >= Permission::Write && is_member(project, editor, held, MemberRole::ReadWrite))
 }

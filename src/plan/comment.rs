@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     action::{ActionKind, CommentContent},
     builder::{Ensure, PlanBuilder},
+    disposition::label_of,
     event,
     index::Index,
     sighting::withdrawn_by,
@@ -134,6 +135,7 @@ fn status_text(index: &Index<'_>, run: &Run) -> StatusComment {
     StatusComment {
         run: run.id,
         label: run.label.clone(),
+        start_label: run.label.is_none().then(|| label_of(index, &run.kind)),
         revise_label,
         agent: frozen.map(|frozen| frozen.agent.clone()),
         model: frozen.and_then(|frozen| frozen.model.clone()),
@@ -240,15 +242,15 @@ pub(super) fn refusal(
     }
 }
 
-struct Upsert<'a> {
-    key: &'a str,
-    run: Option<&'a Run>,
-    subject: Subject,
-    body: String,
-    event: NewEvent,
+pub(super) struct Upsert<'a> {
+    pub(super) key: &'a str,
+    pub(super) run: Option<&'a Run>,
+    pub(super) subject: Subject,
+    pub(super) body: String,
+    pub(super) event: NewEvent,
 }
 
-fn upsert(index: &Index<'_>, plan: &mut PlanBuilder<'_>, upsert: Upsert<'_>) -> Ensure {
+pub(super) fn upsert(index: &Index<'_>, plan: &mut PlanBuilder<'_>, upsert: Upsert<'_>) -> Ensure {
     let Some(content) = content(index, upsert.subject, upsert.key, upsert.body) else {
         return Ensure::NotNeeded;
     };

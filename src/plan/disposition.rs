@@ -88,7 +88,7 @@ fn decide_work_item(
         }
     }
     let current = index.current_run(work_item);
-    let conflict = conflicting(&contending, current);
+    let conflict = conflicting(index, &contending, current);
     if conflict.len() > 1 {
         let labels = conflict.into_iter().collect();
         let reason = WaitReason::Conflict { labels };
@@ -113,7 +113,11 @@ fn contends(judged: &Judged) -> bool {
 }
 
 /// The labels of authorised live triggers when they ask for different kinds.
-fn conflicting(contending: &[&Trigger], current: Option<&Run>) -> BTreeSet<LabelName> {
+fn conflicting(
+    index: &Index<'_>,
+    contending: &[&Trigger],
+    current: Option<&Run>,
+) -> BTreeSet<LabelName> {
     let pending = current.filter(|run| run.state == RunState::Pending);
     let kinds: BTreeSet<&TriggerKind> = contending
         .iter()
@@ -123,10 +127,21 @@ fn conflicting(contending: &[&Trigger], current: Option<&Run>) -> BTreeSet<Label
     if kinds.len() < 2 {
         return BTreeSet::new();
     }
-    let labels = contending.iter().filter_map(|t| t.label.clone());
-    labels
-        .chain(pending.and_then(|run| run.label.clone()))
+    let asked = contending.iter().map(|t| (&t.label, &t.kind));
+    asked
+        .chain(pending.map(|run| (&run.label, &run.kind)))
+        .map(|(label, kind)| label.clone().unwrap_or_else(|| label_of(index, kind)))
         .collect()
+}
+
+/// What people call a kind that was asked for without a label: the catalogue's label for it.
+pub(super) fn label_of(index: &Index<'_>, kind: &TriggerKind) -> LabelName {
+    let catalogue = index.desired().map(|desired| &desired.labels);
+    let label = catalogue.and_then(|labels| labels.trigger_for(kind));
+    label.map_or_else(
+        || LabelName::new(kind.to_string()),
+        |label| label.name.clone(),
+    )
 }
 
 /// The conflict on a work item in this pass, if there is one.
@@ -139,7 +154,7 @@ pub(super) fn conflict_on(index: &Index<'_>, work_item: Subject) -> Option<Vec<L
         .copied()
         .filter(|trigger| contends(&judge(index, trigger)))
         .collect();
-    let labels = conflicting(&contending, index.current_run(work_item));
+    let labels = conflicting(index, &contending, index.current_run(work_item));
     (labels.len() > 1).then(|| labels.into_iter().collect())
 }
 

@@ -21,7 +21,7 @@ use crate::domain::{
     ids::{LabelName, Subject},
     report::ReportState,
     run::{Run, RunState},
-    trigger::{Disposition, Trigger},
+    trigger::{Disposition, Trigger, TriggerSource},
 };
 
 /// Finishes every run that has ended, and every refused trigger that gets an answer.
@@ -224,6 +224,9 @@ fn trigger_label(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> En
 }
 
 fn stands_for_newer(index: &Index<'_>, run: &Run, label: &LabelName) -> bool {
+    if run.trigger.source != TriggerSource::Label {
+        return false;
+    }
     index.sightings(run.subject()).iter().any(|sighting| {
         sighting.label == label
             && sighting.withdrawn_by.is_none()

@@ -14,17 +14,18 @@ use crate::{
     desired::model::{Desired, DesiredProject},
     domain::{
         Timestamp,
+        approval::{Approval, ApprovalId},
         effect::Effect,
         fact::{Fact, RunFact},
         fold::Sighting,
-        forge::{Actor, Issue, OwnIdentity, PullRequest},
+        forge::{Actor, Issue, IssueEvent, OwnIdentity, PullRequest},
         ids::{
             AttemptNo, IssueNumber, LabelName, ProjectKey, RepositoryId, RepositoryName, RunId,
             Subject, UserId,
         },
         mirror::{BranchHead, OwnerVariable, PermissionRecord, RepositoryMirror},
         run::{Attempt, Environment, Run},
-        trigger::{Trigger, TriggerIdentity},
+        trigger::{Trigger, TriggerIdentity, TriggerSource},
     },
     observed::model::Observed,
 };
@@ -44,6 +45,7 @@ pub(super) struct Index<'a> {
     pub(super) attempts: BTreeMap<RunId, Vec<&'a Attempt>>,
     pub(super) environments: BTreeMap<RunId, &'a Environment>,
     pub(super) facts: BTreeMap<RunId, Vec<&'a RunFact>>,
+    pub(super) approvals: BTreeMap<ApprovalId, &'a Approval>,
     pub(super) effects: BTreeMap<&'a str, &'a Effect>,
     /// What the cluster holds of each run; `None` where it is not known.
     pub(super) cluster: Option<BTreeMap<RunId, RunRows<'a>>>,
@@ -115,6 +117,7 @@ impl<'a> Index<'a> {
             attempts: group(&rows.attempts, |row| row.run),
             environments: rows.environments.iter().map(|row| (row.run, row)).collect(),
             facts: group(&rows.facts, |row| row.run),
+            approvals: rows.approvals.iter().map(|row| (row.id, row)).collect(),
             effects: rows
                 .effects
                 .iter()
@@ -228,6 +231,9 @@ impl<'a> Index<'a> {
 
     /// The sighting behind a label trigger.
     pub(super) fn sighting(&self, trigger: &Trigger) -> Option<&Sighting<'a>> {
+        if trigger.identity.source != TriggerSource::Label {
+            return None;
+        }
         let id: i64 = trigger.identity.source_id.parse().ok()?;
         let sightings = self.sightings(trigger.subject());
         let at = sightings.binary_search_by_key(&id, |sighting| sighting.event.id.0);
@@ -352,6 +358,11 @@ impl<'a> Index<'a> {
     pub(super) fn runs_on(&self, work_item: Subject) -> &[&'a Run] {
         let found = self.lookup.runs.get(&work_item);
         found.map_or(&[], Vec::as_slice)
+    }
+
+    /// What ended a subject that approvals are about, in id order.
+    pub(super) fn ends_of(&self, subject: Subject) -> &[&'a IssueEvent] {
+        self.lookup.ends.get(&subject).map_or(&[], Vec::as_slice)
     }
 
     /// Triggers that had run their course before the database was restored.

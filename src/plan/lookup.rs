@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::group;
 use crate::domain::{
+    approval::Approval,
     fold::{FoldContext, Sighting, fold},
-    forge::{OwnIdentity, PullRequest},
+    forge::{IssueEvent, IssueEventKind, OwnIdentity, PullRequest},
     ids::{IssueNumber, LabelName, RepositoryId, RepositoryName, RunId, Subject, UserId},
     marker::runs_marked_in,
     mirror::{BranchHead, PermissionRecord, RepositoryMirror},
@@ -37,6 +38,9 @@ pub(super) struct Lookup<'a> {
     pub(super) permissions: BTreeMap<(RepositoryId, UserId), Vec<&'a PermissionRecord>>,
     /// Triggers by the subject that carries them.
     pub(super) triggers: BTreeMap<Subject, Vec<&'a Trigger>>,
+    /// What ended the subjects that approvals are about: closed, merged or transferred, in id
+    /// order.
+    pub(super) ends: BTreeMap<Subject, Vec<&'a IssueEvent>>,
     /// Triggers that had run their course before the database was restored.
     pub(super) consumed: Vec<&'a Trigger>,
 }
@@ -58,6 +62,7 @@ impl<'a> Lookup<'a> {
             work_by_pull: BTreeMap::new(),
             permissions: group(&rows.permissions, |row| (row.repository, row.user)),
             triggers: group(&rows.triggers, Trigger::subject),
+            ends: ends(rows),
             consumed: rows
                 .triggers
                 .iter()
@@ -118,6 +123,33 @@ impl<'a> Lookup<'a> {
             }
         }
     }
+}
+
+fn ends(rows: &StoreSnapshot) -> BTreeMap<Subject, Vec<&IssueEvent>> {
+    let asked: BTreeSet<Subject> = rows.approvals.iter().map(Approval::subject).collect();
+    let mut ends: BTreeMap<Subject, Vec<&IssueEvent>> = BTreeMap::new();
+    if asked.is_empty() {
+        return ends;
+    }
+    let ended = |event: &&IssueEvent| {
+        matches!(
+            event.what,
+            IssueEventKind::Closed | IssueEventKind::Merged | IssueEventKind::Transferred
+        )
+    };
+    for event in rows.events.iter().filter(ended) {
+        let subject = Subject {
+            repository: event.repository,
+            number: event.number,
+        };
+        if asked.contains(&subject) {
+            ends.entry(subject).or_default().push(event);
+        }
+    }
+    for events in ends.values_mut() {
+        events.sort_by_key(|event| event.id);
+    }
+    ends
 }
 
 /// The form by which names of repositories are compared.

@@ -16,6 +16,7 @@
 //!   earlier action's result is planned in the next pass.
 
 mod action;
+mod approvals;
 mod attempt;
 mod authority;
 mod builder;
@@ -23,7 +24,9 @@ mod catalogue;
 pub mod check;
 mod cleanup;
 mod comment;
+mod content;
 mod context;
+mod decisions;
 mod disposition;
 mod environment;
 mod event;
@@ -41,6 +44,7 @@ mod publish;
 mod queue;
 mod recover;
 mod repository;
+mod requests;
 mod result;
 mod revise;
 mod sighting;
@@ -53,6 +57,7 @@ pub use self::{
         Action, ActionKind, ActionName, CommentContent, Phase, PullRequestContent, RunChange,
     },
     builder::Plan,
+    decisions::deciders,
     input::{PlanInput, PlanSettings, Scope},
 };
 
@@ -88,6 +93,7 @@ fn plan_project(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     comment::step_comments(index, plan);
     standstill::step_standstills(index, plan);
     finish::step_finish(index, plan);
+    approvals::step_approvals(index, plan);
     cleanup::step_cleanup(index, plan);
     recover::step_unread(index, plan);
 }

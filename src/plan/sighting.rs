@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{action::ActionKind, builder::PlanBuilder, event, index::Index};
+use super::{action::ActionKind, approvals, builder::PlanBuilder, event, index::Index};
 use crate::{
     desired::model::{Desired, LabelMeaning},
     domain::{
@@ -76,6 +76,10 @@ pub(super) fn may_name(index: &Index<'_>, run: RunId) -> bool {
     let mut triggers = index.triggers.values();
     if let Some(trigger) = triggers.find(|row| row.identity.run_id(installation) == run) {
         return !trigger.settled;
+    }
+    let mut asked = index.approvals.values();
+    if asked.any(|row| !row.state.is_terminal() && row.trigger().run_id(installation) == run) {
+        return true;
     }
     index.sightings.iter().any(|(subject, sightings)| {
         let Some(mirror) = index.repositories.get(&subject.repository) else {
@@ -202,7 +206,9 @@ pub(super) fn withdrawn_by(index: &Index<'_>, trigger: &Trigger) -> Option<Withd
         let readable = index.repository(trigger.identity.repository).is_ok();
         (readable && issue.state == SubjectState::Gone).then_some(WithdrawnBy::Gone)
     };
-    by_event.or_else(gone)
+    by_event
+        .or_else(|| approvals::closed_since(index, trigger))
+        .or_else(gone)
 }
 
 fn withdraw(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger, by: WithdrawnBy) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use strum::IntoEnumIterator;
 
 use crate::{
-    domain::{run::RunState, snapshot::StoreSnapshot},
+    domain::{approval::ApprovalState, run::RunState, snapshot::StoreSnapshot},
     plan::{ActionKind, Plan, PlanInput},
     telemetry::metrics::{Metrics, Source, WriteTarget},
 };
@@ -55,6 +55,10 @@ pub(super) fn rows(metrics: &Metrics, rows: &StoreSnapshot, slots: i64) {
     for state in RunState::iter() {
         let runs = rows.runs.iter().filter(|run| run.state == state).count();
         metrics.runs.set_runs(state, count(runs));
+    }
+    for state in [ApprovalState::Requested, ApprovalState::Approved] {
+        let open = rows.approvals.iter().filter(|row| row.state == state);
+        metrics.runs.set_approvals(state, count(open.count()));
     }
     metrics.runs.set_slots(count(rows.slots.len()), slots);
     let retrying = rows

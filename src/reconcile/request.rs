@@ -12,6 +12,7 @@ use crate::{
     },
     forge::Account,
     observed::forge::{PollRequest, RepositoryBinding},
+    plan,
 };
 
 /// Makes the request.
@@ -48,7 +49,7 @@ pub fn poll_request(desired: &Desired, rows: Option<&StoreSnapshot>) -> PollRequ
     PollRequest {
         bound,
         hot: hot(&live, &runs, rows),
-        actors: actors(&live, &runs),
+        actors: actors(desired, &live, &runs, rows),
         branches: branches(&live, &runs, rows),
         sweep_labels,
     }
@@ -70,6 +71,8 @@ fn hot(live: &[&Trigger], runs: &[&Run], rows: &StoreSnapshot) -> Vec<Subject> {
         hot.extend([run.subject(), run.work_subject()]);
         hot.extend(run.pull_request.map(|number| on(run.repository, number)));
     }
+    let waiting = rows.approvals.iter().filter(|row| !row.settled);
+    hot.extend(waiting.map(|row| row.subject()));
     // A revise needs the pull request of the work item, whose run may be over long since.
     let revised = rows
         .runs
@@ -82,7 +85,12 @@ fn hot(live: &[&Trigger], runs: &[&Run], rows: &StoreSnapshot) -> Vec<Subject> {
     hot.into_iter().collect()
 }
 
-fn actors(live: &[&Trigger], runs: &[&Run]) -> Vec<(RepositoryId, Account)> {
+fn actors(
+    desired: &Desired,
+    live: &[&Trigger],
+    runs: &[&Run],
+    rows: &StoreSnapshot,
+) -> Vec<(RepositoryId, Account)> {
     let account = |repository, actor: &Option<crate::domain::forge::Actor>| {
         let actor = actor.as_ref()?;
         Some((
@@ -101,7 +109,9 @@ fn actors(live: &[&Trigger], runs: &[&Run]) -> Vec<(RepositoryId, Account)> {
         .iter()
         .filter(|run| run.state == crate::domain::run::RunState::Pending)
         .filter_map(|run| account(run.repository, &run.actor));
-    let mut actors: Vec<_> = waiting.chain(pending).collect();
+    let deciders = plan::deciders(desired, rows).into_iter();
+    let deciders = deciders.filter_map(|(repository, actor)| account(repository, &Some(actor)));
+    let mut actors: Vec<_> = waiting.chain(pending).chain(deciders).collect();
     actors.sort_by_key(|(repository, account)| (*repository, account.id));
     actors.dedup_by_key(|(repository, account)| (*repository, account.id));
     actors

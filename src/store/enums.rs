@@ -3,6 +3,7 @@
 //! its place here and a migration.
 
 use crate::domain::{
+    approval::ApprovalState,
     fact::Fact,
     forge::{ForgeKind, Permission, SubjectState},
     report::ReportState,
@@ -78,6 +79,13 @@ pg_enum!(
     PgEnvironmentState = EnvironmentState,
     "environment_state",
     [Active, Retained, Deleting, Gone]
+);
+pg_enum!(
+    PgApprovalState = ApprovalState,
+    "approval_state",
+    [
+        Requested, Approved, Applied, Failed, Denied, Expired, Withdrawn, Refused,
+    ]
 );
 pg_enum!(
     PgReportState = ReportState,

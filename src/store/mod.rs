@@ -16,6 +16,7 @@
 pub mod admin;
 mod api;
 mod api_reads;
+mod approvals;
 mod attempts;
 mod config;
 mod edge;
@@ -49,6 +50,7 @@ use sqlx::{
 
 pub use api::{ApiStore, FactInserted, RunAccess};
 pub use api_reads::{Explanation, LogChunk, RunFilter};
+pub use approvals::{ApprovalStep, NewDecision};
 pub use config::{AcceptedConfig, RefusedConfig};
 pub use edge::{Edge, EdgeWatch, Edges};
 pub use effects::{EffectDone, EffectFailed, EffectIntent};

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError,
+    Store, StoreError, approvals,
     pass_forge::{self, HotSubjects},
     rows::{
         AttemptRow, EffectRow, EnvironmentRow, FactRow, RunRow, TriggerRow, select_runs,
@@ -52,6 +52,8 @@ impl Store {
             .map(|run| run.id.0)
             .collect();
         let facts = facts(db, &live).await?;
+        let asked = (hot.repositories(), hot.numbers());
+        let approvals = approvals::approvals(db, keys, asked).await?;
         let snapshot = StoreSnapshot {
             now,
             restored_at,
@@ -71,6 +73,8 @@ impl Store {
             slots: slots(db, keys).await?,
             effects: effects(db, &ids).await?,
             push_outcomes: push_outcomes(db, &facts).await?,
+            decisions: approvals::decisions(db, &approvals).await?,
+            approvals,
             repositories,
             runs,
             facts,

@@ -190,6 +190,7 @@ impl HotSubjects {
     /// environment that is not gone; with a run's subject also its work item and pull request,
     /// and with a pull request of ours also its work item. With an unsettled trigger also what
     /// came from its branch, in any state: a restored database may have forgotten its run.
+    /// And those that an unsettled approval is about.
     pub(super) async fn load(
         db: &mut PgConnection,
         projects: Option<&[String]>,
@@ -218,6 +219,8 @@ impl HotSubjects {
                  union select p.repository_id, p.number from triggers t join forge_pulls p
                      on p.repository_id = t.repository_id and p.head = 'codex/issue-' || t.number
                      where ($1::text[] is null or t.project = any($1)) and not t.settled
+                 union select a.repository_id, a.number from approvals a
+                     where ($1::text[] is null or a.project = any($1)) and not a.settled
                  union select repository_id, number from live
                  union select repository_id, work_item from live
                  union select repository_id, pull_request from live where pull_request is not null

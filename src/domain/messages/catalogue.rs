@@ -44,7 +44,9 @@ pub(super) enum Word {
     StepFinished,
     StepCleaned,
     DoQueued,
+    DoQueuedClose,
     DoRunning,
+    DoRunningClose,
     DoStopping,
     DoReview,
     DoNoChange,
@@ -75,6 +77,11 @@ pub(super) enum Word {
     NoSummary,
 }
 
+/// A text with its one place filled.
+pub(super) fn filled(text: &str, value: &str) -> String {
+    text.replacen("{}", value, 1)
+}
+
 impl Word {
     /// The text in a language.
     pub(super) fn text(self, language: Language) -> &'static str {
@@ -86,7 +93,7 @@ impl Word {
 
     /// The text with its one place filled.
     pub(super) fn with(self, language: Language, value: &str) -> String {
-        self.text(language).replacen("{}", value, 1)
+        filled(self.text(language), value)
     }
 
     fn english(self) -> &'static str {
@@ -129,7 +136,11 @@ impl Word {
             Self::DoQueued => {
                 "Nothing: it starts by itself when there is room. Remove the label {} to take it back."
             }
+            Self::DoQueuedClose => {
+                "Nothing: it starts by itself when there is room. Close the issue to take it back."
+            }
             Self::DoRunning => "Wait, or remove the label {} to stop it.",
+            Self::DoRunningClose => "Wait, or close the issue to stop it.",
             Self::DoStopping => "Wait until it has ended; a new start waits for that.",
             Self::DoReview => {
                 "Review the pull request. To have it revised, request changes and add the label {}."
@@ -227,6 +238,10 @@ impl Word {
             Self::DoQueued => {
                 "Ничего: запуск начнётся сам, когда появится место. Чтобы отказаться от него, снимите метку {}."
             }
+            Self::DoQueuedClose => {
+                "Ничего: запуск начнётся сам, когда появится место. Чтобы отказаться от него, закройте задачу."
+            }
+            Self::DoRunningClose => "Подождите или закройте задачу, чтобы остановить работу.",
             Self::DoRunning => "Подождите или снимите метку {}, чтобы остановить работу.",
             Self::DoStopping => "Дождитесь завершения: новый запуск начнётся только после него.",
             Self::DoReview => {

@@ -20,6 +20,8 @@ pub struct StatusComment {
     pub run: RunId,
     /// The label that asked for it, where one did.
     pub label: Option<LabelName>,
+    /// The label that asks for the same again, where none asked for this run.
+    pub start_label: Option<LabelName>,
     /// The label that has the result revised, where the stage knows one.
     pub revise_label: Option<LabelName>,
     /// The agent, once the run is frozen.
@@ -208,12 +210,15 @@ fn facts(comment: &StatusComment, language: Language) -> String {
 
 /// A table of facts; rows without a value are left out.
 pub(super) fn table(rows: &[(Word, Option<String>)], language: Language) -> String {
+    let rows = rows.iter();
+    table_of(rows.filter_map(|(word, value)| Some((word.text(language), value.clone()?))))
+}
+
+/// A table of names and values.
+pub(super) fn table_of(rows: impl IntoIterator<Item = (&'static str, String)>) -> String {
     let mut text = String::from("| | |\n|---|---|\n");
-    for (word, value) in rows {
-        if let Some(value) = value {
-            writeln!(text, "| {} | {value} |", word.text(language))
-                .expect("a String takes every write");
-        }
+    for (name, value) in rows {
+        writeln!(text, "| {name} | {value} |").expect("a String takes every write");
     }
     text
 }
@@ -284,10 +289,15 @@ fn advice(comment: &StatusComment, language: Language) -> String {
     let or_dash = |label: Option<&LabelName>| {
         label.map_or_else(|| "–".to_owned(), |label| code_span(label.as_str()))
     };
-    let label = or_dash(comment.label.as_ref());
+    let by_label = comment.label.is_some();
+    let label = or_dash(comment.label.as_ref().or(comment.start_label.as_ref()));
     let word = match &comment.phase {
-        Phase::Queued | Phase::Held { .. } => Word::DoQueued,
-        Phase::Starting | Phase::Running | Phase::Waiting => Word::DoRunning,
+        Phase::Queued | Phase::Held { .. } if by_label => Word::DoQueued,
+        Phase::Queued | Phase::Held { .. } => return Word::DoQueuedClose.text(language).to_owned(),
+        Phase::Starting | Phase::Running | Phase::Waiting if by_label => Word::DoRunning,
+        Phase::Starting | Phase::Running | Phase::Waiting => {
+            return Word::DoRunningClose.text(language).to_owned();
+        }
         Phase::Stopping { .. } => Word::DoStopping,
         Phase::Succeeded { .. } if comment.pull_request.is_some() => {
             let revise = comment.revise_label.as_ref().or(comment.label.as_ref());

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use strum::IntoEnumIterator as _;
 
-use super::{catalogue::Word, *};
+use super::{approval::AskWord, catalogue::Word, *};
 use crate::domain::{
     Timestamp,
     fact::Answer,
@@ -31,6 +31,7 @@ fn status(phase: Phase) -> StatusComment {
     StatusComment {
         run: run(),
         label: Some("run:dev".into()),
+        start_label: None,
         revise_label: Some("run:dev:revise".into()),
         agent: Some(AgentKey::from("developer")),
         model: Some("large".to_owned()),
@@ -84,22 +85,28 @@ fn the_words_of_learning_mode_differ_from_language_to_language() {
 
 #[test]
 fn every_word_has_its_own_text_in_every_language_with_the_same_places() {
-    for word in Word::iter() {
-        let texts: Vec<_> = Language::iter()
-            .map(|language| word.text(language))
-            .collect();
+    let texts = |text: &dyn Fn(Language) -> &'static str| Language::iter().map(text).collect();
+    let words = Word::iter().map(|word| {
+        let of: Vec<_> = texts(&|language| word.text(language));
+        (format!("{word:?}"), of)
+    });
+    let asking = AskWord::iter().map(|word| {
+        let of: Vec<_> = texts(&|language| word.text(language));
+        (format!("{word:?}"), of)
+    });
+    for (word, texts) in words.chain(asking) {
         let places: BTreeSet<_> = texts
             .iter()
             .map(|text| text.matches("{}").count())
             .collect();
-        assert_eq!(places.len(), 1, "{word:?}");
-        assert!(places.iter().all(|count| *count <= 1), "{word:?}");
+        assert_eq!(places.len(), 1, "{word}");
+        assert!(places.iter().all(|count| *count <= 1), "{word}");
         assert_eq!(
             texts.iter().collect::<BTreeSet<_>>().len(),
             texts.len(),
-            "{word:?}"
+            "{word}"
         );
-        assert!(texts.iter().all(|text| !text.trim().is_empty()), "{word:?}");
+        assert!(texts.iter().all(|text| !text.trim().is_empty()), "{word}");
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     domain::{
         Timestamp,
+        approval::commands_in,
         forge::{Comment, LabelRecord},
         ids::{CommentId, CommitSha, IssueNumber, LabelName, RepositoryId},
     },
@@ -331,13 +332,19 @@ impl<'q> Work<'q> {
 }
 
 impl WireConversation {
-    /// The comments; `None` where they are too many, or one has no number.
+    /// The comments; `None` where they are too many, one has no number, or one holds a command:
+    /// only REST says through which app it was written, and so whether it counts.
     fn records(self, repository: RepositoryId, number: IssueNumber) -> Option<Vec<Comment>> {
         if self.comments.total_count > COMMENTS {
             return None;
         }
-        let comments = self.comments.items().into_iter();
+        let comments = self.comments.items();
+        let commands = |comment: &WireComment| !commands_in(&comment.body).is_empty();
+        if comments.iter().any(commands) {
+            return None;
+        }
         comments
+            .into_iter()
             .map(|comment| {
                 Some(Comment {
                     id: CommentId(comment.full_database_id?.parse().ok()?),
@@ -348,6 +355,7 @@ impl WireConversation {
                     created_at: comment.created_at,
                     updated_at: comment.updated_at,
                     place: None,
+                    via_app: None,
                 })
             })
             .collect()

@@ -287,6 +287,7 @@ pub(super) struct WireComment {
     issue_url: Option<String>,
     path: Option<String>,
     line: Option<i64>,
+    performed_via_github_app: Option<WireApp>,
 }
 
 impl WireComment {
@@ -312,6 +313,7 @@ impl WireComment {
                 path,
                 line: self.line,
             }),
+            via_app: self.performed_via_github_app.and_then(|app| app.slug),
         })
     }
 }

@@ -6,13 +6,14 @@ use prometheus::{Histogram, IntGaugeVec, Registry};
 use strum::IntoEnumIterator as _;
 
 use super::register::{self, Made};
-use crate::domain::run::RunState;
+use crate::domain::{approval::ApprovalState, run::RunState};
 
 /// Runs, queue and slots.
 #[derive(Debug, Clone)]
 pub struct RunMetrics {
     runs: IntGaugeVec,
     slots: IntGaugeVec,
+    approvals: IntGaugeVec,
     queue_wait: Histogram,
     label_to_job: Histogram,
 }
@@ -26,6 +27,12 @@ impl RunMetrics {
                 "slots",
                 "Slots of all projects: how many there are and how many are used.",
                 &["kind"],
+            )?,
+            approvals: register::int_gauges(
+                registry,
+                "approvals",
+                "Requests of agents that are open, by state.",
+                &["state"],
             )?,
             queue_wait: register::histogram(
                 registry,
@@ -57,6 +64,13 @@ impl RunMetrics {
     pub fn set_slots(&self, used: i64, total: i64) {
         self.slots.with_label_values(&["used"]).set(used);
         self.slots.with_label_values(&["total"]).set(total);
+    }
+
+    /// So many requests of agents are in a state.
+    pub fn set_approvals(&self, state: ApprovalState, count: i64) {
+        self.approvals
+            .with_label_values::<&str>(&[state.into()])
+            .set(count);
     }
 
     /// A run left the queue.

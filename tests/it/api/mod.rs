@@ -1,5 +1,6 @@
 //! The listeners over HTTP, with real Git.
 
+mod approvals;
 mod push;
 mod run;
 mod staff;

@@ -16,6 +16,7 @@ use codex_k8s::{
         staff_router,
     },
     domain::{
+        approval::{Approval, Verdict},
         event::FlowEvent,
         ids::{AttemptNo, RunId},
         run::Run,
@@ -56,6 +57,33 @@ impl StaffStore for NoRuns {
         _: u32,
     ) -> Result<Vec<StoredChunk>, PortError> {
         Ok(Vec::new())
+    }
+
+    async fn list_approvals(
+        &self,
+        _: Option<&str>,
+        _: bool,
+        _: u32,
+    ) -> Result<Vec<Approval>, PortError> {
+        Ok(Vec::new())
+    }
+
+    async fn approval_of_code(&self, _: &str) -> Result<Option<Approval>, PortError> {
+        Ok(None)
+    }
+
+    async fn member_role(&self, _: &str, _: &str) -> Result<Option<String>, PortError> {
+        Ok(None)
+    }
+
+    async fn decide(
+        &self,
+        _: &str,
+        _: Verdict,
+        _: &str,
+        _: Option<&str>,
+    ) -> Result<bool, PortError> {
+        Ok(false)
     }
 }
 

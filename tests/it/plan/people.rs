@@ -1,6 +1,7 @@
 //! What people do at the forge.
 
 use codex_k8s::domain::{
+    approval::{DecisionFact, Verdict},
     forge::{
         Comment, ContentEdit, EditHistory, IssueEvent, IssueEventKind, Review, ReviewState,
         SubjectState,
@@ -111,6 +112,68 @@ impl World {
             created_at: self.now,
             updated_at: self.now,
             place: None,
+            via_app: None,
+        });
+    }
+
+    /// Somebody writes this comment.
+    pub(super) fn say(&mut self, subject: Subject, by: &str, body: &str, via_app: Option<&str>) {
+        self.comment(subject, by);
+        let said = self.rows.comments.last_mut().expect("just written");
+        said.body = body.to_owned();
+        said.via_app = via_app.map(str::to_owned);
+    }
+
+    /// Somebody edits the newest comment of someone; the text where it is given.
+    pub(super) fn edit_comment(&mut self, subject: Subject, of: &str, body: Option<&str>) {
+        let (now, author) = (self.now + chrono::Duration::seconds(1), actor(of).id);
+        let mut rows = self.rows.comments.iter_mut();
+        let newest = rows.rfind(|row| {
+            row.repository == subject.repository
+                && row.number == subject.number
+                && row.author.as_ref().is_some_and(|by| by.id == author)
+        });
+        let comment = newest.expect("there is such a comment");
+        comment.updated_at = now;
+        if let Some(body) = body {
+            body.clone_into(&mut comment.body);
+        }
+    }
+
+    /// Somebody deletes the newest comment of someone.
+    pub(super) fn delete_comment(&mut self, subject: Subject, of: &str) {
+        let author = actor(of).id;
+        let at = self.rows.comments.iter().rposition(|row| {
+            row.repository == subject.repository
+                && row.number == subject.number
+                && row.author.as_ref().is_some_and(|by| by.id == author)
+        });
+        self.rows
+            .comments
+            .remove(at.expect("there is such a comment"));
+    }
+
+    /// The code of the newest request on an issue.
+    pub(super) fn code(&self, subject: Subject) -> Option<String> {
+        let of = self.rows.approvals.iter();
+        let mut of = of.filter(|row| row.subject() == subject && row.code.is_some());
+        of.next_back()?.code.clone()
+    }
+
+    /// A decision comes in by command line or staff API.
+    pub(super) fn staff_decides(&mut self, subject: Subject, verdict: Verdict, login: &str) {
+        let code = self.code(subject).expect("a request is there");
+        let mut rows = self.rows.approvals.iter();
+        let approval = rows.find(|row| row.code.as_ref() == Some(&code));
+        let approval = approval.expect("a request is there").id;
+        let id = self.next_id();
+        self.rows.decisions.push(DecisionFact {
+            id,
+            approval,
+            code,
+            verdict,
+            login: login.to_owned(),
+            reason: None,
         });
     }
 

@@ -9,7 +9,7 @@ use codex_k8s::{
     },
     domain::{
         fact::{Answer, Explanation, Fact, PushFact, ResultRecord, ResultStatus, RunFact},
-        ids::RunId,
+        ids::{LabelName, RunId},
         run::{AttemptState, Run},
     },
 };
@@ -108,6 +108,16 @@ impl World {
 
     /// The run's agent hands in a result that names the newest commit; says whether it could.
     pub(super) fn result(&mut self, run: RunId, status: ResultStatus) -> bool {
+        self.result_asking(run, status, &[])
+    }
+
+    /// The same, with a request for these labels.
+    pub(super) fn result_asking(
+        &mut self,
+        run: RunId,
+        status: ResultStatus,
+        requests: &[LabelName],
+    ) -> bool {
         let Some((found, attempt)) = self.speaks(run) else {
             return false;
         };
@@ -125,6 +135,7 @@ impl World {
                 summary: "All done.".to_owned(),
                 questions: self.questions.clone(),
                 explanations: explained(&found),
+                requests: requests.to_vec(),
                 ..Answer::default()
             },
             head,

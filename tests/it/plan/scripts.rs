@@ -171,6 +171,30 @@ impl Player {
             ["reopen", number, "by", who] => world.reopen(subject(number), who),
             ["vanish", number] => world.vanish(subject(number)),
             ["edit", number, "by", who] => world.edit(subject(number), who),
+            ["say", number, "by", who, ref words @ ..] => {
+                let words = words.join(" ");
+                let code = world.code(subject(number)).unwrap_or_default();
+                let (words, app) = match words.split_once(" via ") {
+                    Some((words, app)) => (words.to_owned(), Some(app.to_owned())),
+                    None => (words, None),
+                };
+                let body = words.replace("CODE", &code);
+                world.say(subject(number), who, &body, app.as_deref());
+            }
+            ["edit", "comment", number, "of", who] => {
+                world.edit_comment(subject(number), who, None);
+            }
+            ["spoil", "comment", number, "of", who] => {
+                world.edit_comment(subject(number), who, Some("Something else."));
+            }
+            ["delete", "comment", number, "of", who] => {
+                world.delete_comment(subject(number), who);
+            }
+            ["staff", verdict, number, "as", login] => {
+                let verdict = verdict.parse().expect("a verdict");
+                world.staff_decides(subject(number), verdict, login);
+            }
+            ["config", "approval", mode] => self.approval(mode),
             ["comment", number, "by", who] => world.comment(subject(number), who),
             ["review", number, "by", who] => world.review(subject(number), who),
             ["questions", ref words @ ..] => {
@@ -235,6 +259,10 @@ impl Player {
                 let shown = world.show_label(label);
                 self.out.push_str(&shown);
             }
+            ["show", "newest", "comment"] => {
+                let shown = self.world.show("newest comment");
+                self.out.push_str(&shown);
+            }
             ["show", what] => {
                 let shown = world.show(what);
                 self.out.push_str(&shown);
@@ -258,6 +286,17 @@ impl Player {
         };
     }
 
+    /// The project's policy says the same of every request.
+    fn approval(&mut self, mode: &str) {
+        let desired = Arc::make_mut(&mut self.world.desired);
+        for policy in desired.approvals.values_mut() {
+            *policy = serde_json::from_value(serde_json::json!({
+                "rules": [{ "approval": mode }]
+            }))
+            .expect("a policy");
+        }
+    }
+
     fn suspend(&mut self, mode: &str) {
         let mode: Suspend = serde_json::from_value(mode.into()).expect("a mode of suspension");
         self.world.spec().suspend = mode;
@@ -279,6 +318,11 @@ impl Player {
             ["pod", number, "gone"] => world.pod_vanishes(run_of(world, number)),
             ["pod", number, "waits", reason] => world.pod_waits(run_of(world, number), reason),
             ["push", number] => assert!(world.push(run_of(world, number)), "it cannot push"),
+            ["result", number, "asks", ref labels @ ..] => {
+                let labels: Vec<_> = labels.iter().map(|label| LabelName::new(*label)).collect();
+                let (run, done) = (run_of(world, number), ResultStatus::Completed);
+                assert!(world.result_asking(run, done, &labels), "it cannot speak");
+            }
             ["result", number, status] => {
                 let status: ResultStatus = status.parse().expect("a status");
                 assert!(

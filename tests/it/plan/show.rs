@@ -25,6 +25,10 @@ impl World {
             text = text.replace(&run.id.to_string(), &name);
             text = text.replace(&run.id.short(), &name);
         }
+        for row in &self.rows.approvals {
+            let name = format!("{}/{}", row.number, row.target);
+            text = text.replace(&row.id.to_string(), &name);
+        }
         text
     }
 
@@ -101,6 +105,37 @@ impl World {
                         issue.state,
                         labels.join(" ")
                     );
+                }
+            }
+            "approvals" => {
+                for row in &self.rows.approvals {
+                    let by = row.decision.as_ref().map(|decision| {
+                        let actor = decision.actor.as_ref();
+                        let login = actor.map_or("nobody", |actor| actor.login.as_str());
+                        let via = serde_json::to_value(&decision.via).expect("plain data");
+                        let via = via["via"].as_str().unwrap_or_default();
+                        format!(", {} by {login} ({via})", decision.verdict)
+                    });
+                    let _ = writeln!(
+                        out,
+                        "  #{} {} {} {}: {}{}{}{}",
+                        row.number,
+                        row.target,
+                        row.code.as_deref().unwrap_or("-"),
+                        row.mode,
+                        row.state,
+                        by.unwrap_or_default(),
+                        row.reason
+                            .as_ref()
+                            .map_or_else(String::new, |text| format!(" ({text})")),
+                        if row.settled { ", settled" } else { "" },
+                    );
+                }
+            }
+            "newest comment" => {
+                let comment = self.rows.comments.last().map(|row| row.body.as_str());
+                for line in comment.unwrap_or_default().lines() {
+                    let _ = writeln!(out, "  {line}");
                 }
             }
             "comments" => {

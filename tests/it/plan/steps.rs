@@ -44,6 +44,9 @@ pub(super) enum Step {
     Stray,
     Comment(i64, usize),
     Review(usize),
+    Ask(i64, usize),
+    Decide(i64, usize, bool),
+    Spoil(i64),
 }
 
 pub(super) const LABELS: [&str; 4] = ["run:dev", "run:dev:revise", "run:debug", "run:next"];
@@ -71,6 +74,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (0..2_usize).prop_map(Step::DeleteLabel),
         2 => (number(), who()).prop_map(|(n, p)| Step::Comment(n, p)),
         1 => who().prop_map(Step::Review),
+        2 => (number(), who(), well()).prop_map(|(n, p, yes)| Step::Decide(n, p, yes)),
+        1 => number().prop_map(Step::Spoil),
     ];
     let pods = prop_oneof![
         3 => number().prop_map(Step::PodRuns),
@@ -79,6 +84,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => number().prop_map(Step::PodWaits),
         3 => number().prop_map(Step::Push),
         3 => (number(), well()).prop_map(|(n, ok)| Step::Result(n, ok)),
+        2 => (number(), label()).prop_map(|(n, l)| Step::Ask(n, l)),
         9 => Just(Step::Work),
         4 => (1..600_i64).prop_map(Step::Advance),
         1 => (600..9_000_i64).prop_map(Step::Advance),
@@ -140,6 +146,26 @@ pub(super) fn happen(world: &mut World, step: &Step) {
         Step::Result(n, false) => on_run(world, n, &|world, run| {
             world.result(run, ResultStatus::Failed);
         }),
+        Step::Ask(n, label) => on_run(world, n, &|world, run| {
+            let asks = [LABELS[label].into()];
+            world.result_asking(run, ResultStatus::Completed, &asks);
+        }),
+        Step::Decide(n, who, yes) => {
+            if let Some(code) = world.code(at(n)) {
+                let word = if yes { "approve" } else { "deny" };
+                world.say(at(n), PEOPLE[who], &format!("/{word} {code}"), None);
+            }
+        }
+        Step::Spoil(n) => {
+            let ours = |row: &&codex_k8s::domain::forge::Comment| {
+                row.repository == HELLO
+                    && row.number == at(n).number
+                    && row.author.as_ref() == Some(&actor("platform"))
+            };
+            if world.rows.comments.iter().any(|row| ours(&row)) {
+                world.edit_comment(at(n), "platform", Some("Something else."));
+            }
+        }
         Step::Comment(n, who) => world.comment(at(n), PEOPLE[who]),
         Step::Review(who) => world.review(at(51), PEOPLE[who]),
         Step::Work => world.pods_work(),

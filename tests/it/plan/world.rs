@@ -15,6 +15,7 @@ use codex_k8s::{
     desired::model::{Desired, ProjectSpec},
     domain::{
         Timestamp,
+        approval::ApprovalState,
         event::NewEvent,
         forge::{
             AccountKind, Actor, EditHistory, ForgeKind, Issue, OwnIdentity, Permission,
@@ -32,7 +33,7 @@ use codex_k8s::{
         snapshot::StoreSnapshot,
     },
     observed::model::Observed,
-    plan::{ActionName, Plan, PlanInput, PlanSettings, Scope, check, plan},
+    plan::{ActionName, Plan, PlanInput, PlanSettings, Scope, check, deciders, plan},
 };
 
 use crate::desired::example::example;
@@ -265,10 +266,12 @@ impl World {
     pub(super) fn poll(&mut self) {
         if let Some(permissions) = self.permissions.clone() {
             let hot = self.rows.triggers.iter().filter(|trigger| !trigger.settled);
+            let deciders = deciders(&self.desired, &self.rows).into_iter();
             let actors: BTreeSet<_> = hot
                 .filter_map(|trigger| {
                     Some((trigger.identity.repository, trigger.actor.as_ref()?.id))
                 })
+                .chain(deciders.map(|(repository, actor)| (repository, actor.id)))
                 .collect();
             for (repository, user) in actors {
                 self.rows
@@ -348,6 +351,15 @@ impl World {
         rows.environments.retain(|row| ids.contains(&row.run));
         rows.facts.retain(|row| live.contains(&row.run));
         rows.push_outcomes.retain(|row| live.contains(&row.run));
+        rows.approvals
+            .retain(|row| !row.settled || is_hot(row.repository, row.number));
+        let open: BTreeSet<_> = rows
+            .approvals
+            .iter()
+            .filter(|row| row.state == ApprovalState::Requested)
+            .map(|row| row.id)
+            .collect();
+        rows.decisions.retain(|row| open.contains(&row.approval));
         rows.effects
             .retain(|row| row.done_at.is_none() || row.run.is_none_or(|run| ids.contains(&run)));
         rows
@@ -396,8 +408,10 @@ impl World {
         let from_branches: Vec<_> = from_branches
             .map(|pull| subject(pull.repository, pull.number))
             .collect();
+        let asked = rows.approvals.iter().filter(|row| !row.settled);
         of_runs
             .chain(from_branches)
+            .chain(asked.map(codex_k8s::domain::approval::Approval::subject))
             .chain(open.map(|row| subject(row.repository, row.number)))
             .chain(unsettled.map(|row| subject(row.identity.repository, row.number)))
             .chain(open_pulls.iter().copied())

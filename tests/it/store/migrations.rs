@@ -107,7 +107,13 @@ async fn the_api_login_may_insert_facts_and_change_nothing() {
         .collect();
     assert_eq!(
         writes,
-        ["log_chunks", "push_packs", "run_facts", "sessions"]
+        [
+            "approval_decisions",
+            "log_chunks",
+            "push_packs",
+            "run_facts",
+            "sessions"
+        ]
     );
     for (table, _, update, delete, truncate) in &rights {
         assert!(!update && !delete && !truncate, "{table}");

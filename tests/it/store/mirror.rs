@@ -160,6 +160,7 @@ fn comment(id: i64, body: &str) -> Comment {
         created_at: at(0),
         updated_at: at(0),
         place: None,
+        via_app: None,
     }
 }
 

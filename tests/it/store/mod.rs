@@ -1,6 +1,7 @@
 //! The store against a real Postgres.
 
 mod api;
+pub(crate) mod approvals;
 mod effects;
 pub(crate) mod fixtures;
 mod lease;

@@ -13,6 +13,12 @@ pub(crate) const DEV: Cut = Cut {
     agent: "dev",
 };
 
+/// Two stages, of which the first may ask for the second.
+pub(crate) const INTAKE: Cut = Cut {
+    stages: &["intake", "vision"],
+    agent: "pm",
+};
+
 /// A file of `state/` as far as the stage `dev` goes; `None` for one that serves other stages
 /// alone. They are more of the same, and every world would pay for them.
 pub(crate) fn of_dev(path: &str, text: &str) -> Option<String> {

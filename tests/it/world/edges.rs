@@ -89,7 +89,7 @@ async fn crashed(
 
 /// Crashes a scenario at the chosen ones of its points, one world for each. Returns how many
 /// there are and how many crashes were played.
-async fn crash_at(
+pub(crate) async fn crash_at(
     scenario: Scenario,
     chosen: impl Fn(&Point) -> bool,
 ) -> Result<(usize, usize), String> {

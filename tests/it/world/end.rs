@@ -38,17 +38,25 @@ const RUNS: &str = "
         coalesce(r.slot::text, 'none'), coalesce(r.pull_request::text, 'none'),
         case when r.finalized_at is null then 'open' else 'finalized' end
             || case when r.held is null then '' else ', held: ' || r.held end)
-    from runs r order by r.repository_id, r.number, r.source_id::bigint";
+    from runs r order by r.repository_id, r.number, length(r.source_id),
+        r.source_id";
 const TRIGGERS: &str = "
     select format('trigger %s#%s %s by %s: %s%s%s', t.repository_id, t.number,
         coalesce(t.label, t.stage), t.actor->>'login', t.disposition,
         case when t.disposition in ('refused', 'waiting') then ' ' || t.disposition_detail::text else '' end,
         case when t.settled then ', settled' else '' end)
-    from triggers t order by t.repository_id, t.number, t.source_id::bigint";
+    from triggers t order by t.repository_id, t.number, length(t.source_id),
+        t.source_id";
 const ENVIRONMENTS: &str = "
     select format('environment of %s#%s: %s', r.repository_id, r.number, e.state)
     from environments e join runs r using (run_id)
-    order by r.repository_id, r.number, r.source_id::bigint";
+    order by r.repository_id, r.number, length(r.source_id),
+        r.source_id";
+const APPROVALS: &str = "
+    select format('approval %s#%s %s: %s by %s%s', a.repository_id, a.number, a.target, a.state,
+        coalesce(a.decision->'actor'->>'login', 'nobody'),
+        case when a.settled then ', settled' else '' end)
+    from approvals a order by a.repository_id, a.number, a.target, a.requested_at";
 /// What is to be tried again. What a stopped run had begun is not gone on with.
 pub(crate) const UNDONE: &str = "
     select 'effect not done: ' || e.key from effects e where e.done_at is null
@@ -74,7 +82,7 @@ impl EndState {
     /// The picture of a world.
     pub(crate) async fn of(world: &World) -> Self {
         let mut lines = Vec::new();
-        for query in [RUNS, TRIGGERS, ENVIRONMENTS] {
+        for query in [RUNS, TRIGGERS, APPROVALS, ENVIRONMENTS] {
             lines.extend(rows(world, query).await);
         }
         let mut wrongs = Vec::new();

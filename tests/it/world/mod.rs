@@ -12,6 +12,7 @@
 //! command that plays it again. Whatever the order and wherever the platform
 //! crashes, a scenario ends as its undisturbed run does.
 
+mod approvals;
 mod chance;
 mod crash;
 mod driver;

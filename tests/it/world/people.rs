@@ -55,6 +55,8 @@ pub(crate) enum Deed {
     DeleteOurs(u64),
     /// Loses their rights.
     Loses(&'static str),
+    /// Decides the newest request on an issue: `approve` or `deny`.
+    Decide(&'static str, u64, &'static str),
 }
 
 impl Deed {
@@ -100,6 +102,10 @@ impl Deed {
                 let id = our_comment(outside, on);
                 forge.delete_comment(REPOSITORY, id).unwrap();
             }
+            Self::Decide(who, on, word) => {
+                let line = format!("/{word} {}", newest_code(outside, on));
+                forge.comment(REPOSITORY, on, who, &line).unwrap();
+            }
             Self::Loses(who) => forge
                 .set_permission(REPOSITORY, who, Permission::Read)
                 .unwrap(),
@@ -113,19 +119,33 @@ fn commit(forge: &GitHubModel, branch: &str) -> String {
     made.unwrap()
 }
 
+/// The code of the newest request on an issue, as people read it there.
+fn newest_code(outside: &Outside, on: u64) -> String {
+    let comments = our_comments(outside, on);
+    let codes = comments.iter().filter_map(|comment| {
+        let (_, rest) = comment["body"].as_str()?.split_once("/approve ")?;
+        rest.split_whitespace().next().map(str::to_owned)
+    });
+    codes.last().expect("a request is there")
+}
+
 fn our_comment(outside: &Outside, on: u64) -> u64 {
+    let comments = our_comments(outside, on);
+    let newest = comments.last().and_then(|comment| comment["id"].as_u64());
+    newest.expect("a comment of ours is there")
+}
+
+/// Our comments on an issue, oldest first.
+fn our_comments(outside: &Outside, on: u64) -> Vec<Value> {
     let state = outside.github.state_json();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let issues = list(&state["repositories"])
         .into_iter()
         .flat_map(|repository| list(&repository["issues"]));
     let issue = issues.into_iter().find(|issue| issue["number"] == on);
-    let comments = list(&issue.expect("the issue is there")["comments"]);
-    let ours = comments
-        .iter()
-        .rfind(|comment| comment["author"] == PLATFORM_LOGIN);
-    ours.and_then(|comment| comment["id"].as_u64())
-        .expect("a comment of ours is there")
+    let mut comments = list(&issue.expect("the issue is there")["comments"]);
+    comments.retain(|comment| comment["author"] == PLATFORM_LOGIN);
+    comments
 }
 
 fn deed(when: When, deed: Deed) -> (When, Do) {

@@ -31,6 +31,8 @@ const REFUSED: i32 = 6;
 pub(crate) enum Work {
     /// Pushes a change and hands in its result.
     Deliver,
+    /// The same, and asks for a label.
+    Ask(&'static str),
     /// Works on until it is stopped.
     Forever,
     /// Hands in that it failed.
@@ -145,7 +147,10 @@ impl Pods {
                 caller.work(outside, facts, work(issue, attempt)).await
             }
             Stand::Pushing(facts, head, fact) => caller.pushed(outside, facts, head, fact).await,
-            Stand::Pushed(facts, head) => caller.deliver(&facts, head).await,
+            Stand::Pushed(facts, head) => {
+                let issue = u64::try_from(facts.issue.0).unwrap();
+                caller.deliver(&facts, head, work(issue, attempt)).await
+            }
         };
         self.settle(uid, moved)
     }
@@ -271,7 +276,7 @@ impl Caller {
                 let record = record(ResultStatus::Failed, "It cannot be done.", None);
                 self.hand_in(&record).await
             }
-            Work::Deliver => self.push(outside, facts).await,
+            Work::Deliver | Work::Ask(_) => self.push(outside, facts).await,
         }
     }
 
@@ -337,9 +342,12 @@ impl Caller {
         }
     }
 
-    async fn deliver(&self, facts: &RunFacts, head: CommitSha) -> Moved {
+    async fn deliver(&self, facts: &RunFacts, head: CommitSha, work: Work) -> Moved {
         let summary = format!("Did what issue {} asks.", facts.issue);
-        let record = record(ResultStatus::Completed, &summary, Some(head));
+        let mut record = record(ResultStatus::Completed, &summary, Some(head));
+        if let Work::Ask(label) = work {
+            record.answer.requests.push(label.into());
+        }
         self.hand_in(&record).await
     }
 

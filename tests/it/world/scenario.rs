@@ -11,7 +11,7 @@ use codex_k8s::{
 };
 
 use super::{outside::Outside, people::Deed, pods::Work};
-use crate::support::example::of_dev;
+use crate::support::example::Cut;
 
 /// When people act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub(crate) enum Do {
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
+    /// The stages of the example that its world has.
+    pub(crate) cut: Cut,
     /// Changes of the example config from the beginning: (file, from, to).
     pub(crate) config: Vec<(&'static str, &'static str, &'static str)>,
     /// What agents do by subject and attempt; all others deliver.
@@ -71,7 +73,8 @@ impl Scenario {
     /// The config repo's files in the beginning.
     pub(crate) fn files(&self) -> BTreeMap<String, String> {
         let files = config_files(0.0, None).into_iter();
-        let files = files.filter_map(|(path, text)| of_dev(&path, &text).map(|text| (path, text)));
+        let files = files.filter_map(|(path, text)| Some((self.cut.of(&path, &text)?, path)));
+        let files = files.map(|(text, path)| (path, text));
         changed(files.collect(), &self.config)
     }
 }

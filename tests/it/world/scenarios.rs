@@ -5,10 +5,11 @@ use std::time::Duration;
 use codex_k8s::domain::run::RunState;
 
 use super::{
-    people,
+    approvals, people,
     pods::Work,
     scenario::{Do, Scenario, When, label},
 };
+use crate::support::example::DEV;
 
 const PROJECT: &str = "projects/demo/project.yaml";
 const POLICY: &str = "policies/standard.yaml";
@@ -23,6 +24,7 @@ const GRACE: &str = "    - { id: 1002, login: grace, role: read_write }\n";
 pub(crate) fn scenario(name: &'static str, people: Vec<(When, Do)>) -> Scenario {
     Scenario {
         name,
+        cut: DEV,
         config: Vec::new(),
         agents: Vec::new(),
         people,
@@ -294,5 +296,6 @@ pub(crate) fn all() -> Vec<Scenario> {
         timed_out(),
     ];
     all.extend(people::all());
+    all.extend(approvals::all());
     all
 }

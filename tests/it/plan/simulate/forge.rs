@@ -282,6 +282,7 @@ impl World {
             created_at: now,
             updated_at: now,
             place: None,
+            via_app: None,
         });
         id
     }

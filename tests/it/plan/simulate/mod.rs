@@ -1,6 +1,7 @@
 //! Applies plans to the world as the apply room does: rows by compare-and-set, the cluster's
 //! objects, and the forge, each with its row in the ledger.
 
+mod approvals;
 mod cluster;
 mod forge;
 
@@ -216,6 +217,10 @@ impl World {
                 self.recorded.push(event.clone());
             }
             ActionKind::NoteOrphan { event, .. } => self.done(action, None, event),
+            ActionKind::RecordApproval { .. }
+            | ActionKind::MoveApproval { .. }
+            | ActionKind::RenewApproval { .. }
+            | ActionKind::SettleApproval { .. } => self.record_approval(action)?,
             other => panic!("{} is no record", other.name()),
         }
         Ok(())
