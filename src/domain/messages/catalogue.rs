@@ -44,9 +44,8 @@ pub(super) enum Word {
     StepFinished,
     StepCleaned,
     DoQueued,
-    DoQueuedClose,
     DoRunning,
-    DoRunningClose,
+    DoClose,
     DoStopping,
     DoReview,
     DoNoChange,
@@ -136,11 +135,8 @@ impl Word {
             Self::DoQueued => {
                 "Nothing: it starts by itself when there is room. Remove the label {} to take it back."
             }
-            Self::DoQueuedClose => {
-                "Nothing: it starts by itself when there is room. Close the issue to take it back."
-            }
             Self::DoRunning => "Wait, or remove the label {} to stop it.",
-            Self::DoRunningClose => "Wait, or close the issue to stop it.",
+            Self::DoClose => "Wait, or close the issue to take it back.",
             Self::DoStopping => "Wait until it has ended; a new start waits for that.",
             Self::DoReview => {
                 "Review the pull request. To have it revised, request changes and add the label {}."
@@ -238,10 +234,7 @@ impl Word {
             Self::DoQueued => {
                 "Ничего: запуск начнётся сам, когда появится место. Чтобы отказаться от него, снимите метку {}."
             }
-            Self::DoQueuedClose => {
-                "Ничего: запуск начнётся сам, когда появится место. Чтобы отказаться от него, закройте задачу."
-            }
-            Self::DoRunningClose => "Подождите или закройте задачу, чтобы остановить работу.",
+            Self::DoClose => "Подождите или закройте задачу, чтобы отказаться от этого.",
             Self::DoRunning => "Подождите или снимите метку {}, чтобы остановить работу.",
             Self::DoStopping => "Дождитесь завершения: новый запуск начнётся только после него.",
             Self::DoReview => {

@@ -293,10 +293,9 @@ fn advice(comment: &StatusComment, language: Language) -> String {
     let label = or_dash(comment.label.as_ref().or(comment.start_label.as_ref()));
     let word = match &comment.phase {
         Phase::Queued | Phase::Held { .. } if by_label => Word::DoQueued,
-        Phase::Queued | Phase::Held { .. } => return Word::DoQueuedClose.text(language).to_owned(),
         Phase::Starting | Phase::Running | Phase::Waiting if by_label => Word::DoRunning,
-        Phase::Starting | Phase::Running | Phase::Waiting => {
-            return Word::DoRunningClose.text(language).to_owned();
+        Phase::Queued | Phase::Held { .. } | Phase::Starting | Phase::Running | Phase::Waiting => {
+            return Word::DoClose.text(language).to_owned();
         }
         Phase::Stopping { .. } => Word::DoStopping,
         Phase::Succeeded { .. } if comment.pull_request.is_some() => {
