@@ -188,11 +188,16 @@ async fn the_hot_subjects_of_all_repositories_are_one_query() {
     let (_, requests) = polled.poll().await;
     assert_eq!(requests, asked(&[("POST /graphql", 2)]));
     let model = &polled.scene.model;
-    model.comment(OTHER, 1, "ada", "/approve 1234").unwrap();
+    model.comment(OTHER, 1, "ada", "Fine.").unwrap();
     let (_, requests) = polled.poll().await;
     assert_eq!(requests, asked(&[("POST /graphql", 4)]));
+    // Only REST says through which app a command was written.
+    model.comment(OTHER, 1, "ada", "/approve 1234").unwrap();
+    let (_, requests) = polled.poll().await;
+    let comments = "GET /repos/{owner}/{repo}/issues/{issue_number}/comments";
+    assert_eq!(requests, asked(&[("POST /graphql", 4), (comments, 1)]));
     let state = polled.memory.0.lock().unwrap();
-    assert_eq!(state.comments[&IssueNumber(1)][0].body, "/approve 1234");
+    assert_eq!(state.comments[&IssueNumber(1)][1].body, "/approve 1234");
 }
 
 #[tokio::test]
