@@ -279,6 +279,13 @@ impl<'a> Index<'a> {
             .is_some_and(|effect| effect.done_at.is_none())
     }
 
+    /// Whether an effect was done so lately that the forge may still hide it from reads.
+    pub(super) fn just_done(&self, key: &str) -> bool {
+        let visible = Duration::seconds(self.settings().visibility_seconds);
+        let done = self.effect(key).and_then(|effect| effect.done_at);
+        done.is_some_and(|at| self.now() < at + visible)
+    }
+
     /// Whether the cluster's present view may still lack what this effect made: it was
     /// called and the view is not proven to be younger.
     pub(super) fn may_be_hidden(&self, key: &str) -> bool {
