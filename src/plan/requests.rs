@@ -84,9 +84,12 @@ fn new_approval(
         .as_ref()
         .ok_or("what it was launched with is lost")?;
     let put = put(index, desired, run, target)
-        .and_then(|put| match open.contains(&(subject, put.kind.clone())) {
-            true => Err("the same is asked for already".to_owned()),
-            false => Ok(put),
+        .and_then(|put| {
+            if open.contains(&(subject, put.kind.clone())) {
+                Err("the same is asked for already".to_owned())
+            } else {
+                Ok(put)
+            }
         })
         .and_then(|put| match issue.state {
             SubjectState::Open => Ok(put),
