@@ -1,7 +1,7 @@
 //! Machine marks in what we write at the forge: an HTML comment that carries
 //! only a key. Nothing is ever read back from a text but whose it is.
 
-use super::ids::RunId;
+use super::ids::{IssueNumber, ReviewId, RunId};
 
 /// The mark of a comment with this key.
 pub fn comment_marker(key: &str) -> String {
@@ -11,6 +11,24 @@ pub fn comment_marker(key: &str) -> String {
 /// The mark of a run's pull request.
 pub fn pull_request_marker(run: &RunId) -> String {
     format!("<!-- codex-k8s:run:{run} -->")
+}
+
+/// The mark that an ended run leaves in its comment: the reviews of a pull request are answered
+/// up to this one.
+pub fn reviews_marker(number: IssueNumber, newest: ReviewId) -> String {
+    format!("<!-- codex-k8s:reviews:{number}:{newest} -->")
+}
+
+/// The pull requests whose reviews are answered by the marks in a text, and up to which.
+pub fn reviews_marked_in(text: &str) -> Vec<(IssueNumber, ReviewId)> {
+    text.split("<!-- codex-k8s:reviews:")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(" -->")?.0.split_once(':'))
+        .filter_map(|(number, newest)| {
+            let number = IssueNumber(number.parse().ok()?);
+            Some((number, ReviewId(newest.parse().ok()?)))
+        })
+        .collect()
 }
 
 /// The runs named by the marks in a text.
@@ -25,6 +43,16 @@ pub fn runs_marked_in(text: &str) -> Vec<RunId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answered_reviews_are_found_again() {
+        let mark = reviews_marker(IssueNumber(4), ReviewId(17));
+        let body = format!("words\n{mark}\n<!-- codex-k8s:reviews:x:1 -->");
+        assert_eq!(
+            reviews_marked_in(&body),
+            vec![(IssueNumber(4), ReviewId(17))]
+        );
+    }
 
     #[test]
     fn a_marked_run_is_found_again() {

@@ -14,7 +14,7 @@ use super::{
     forge::Actor,
     ids::{
         AgentKey, AttemptNo, BranchName, CommitSha, IssueNumber, LabelName, Locale, ProjectKey,
-        RepositoryId, RepositoryName, Revision, RunId, SlotNo, Subject,
+        RepositoryId, RepositoryName, ReviewId, Revision, RunId, SlotNo, Subject,
     },
     trigger::{TriggerIdentity, TriggerKind},
 };
@@ -306,6 +306,9 @@ pub struct FrozenRun {
     pub learning: bool,
     /// The pull request that a revise continues.
     pub revises: Option<IssueNumber>,
+    /// The reviews of it that ask for changes and were known at the launch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reviews: Vec<ReviewId>,
 }
 
 /// What chose a model or a reasoning effort.

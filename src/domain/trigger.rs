@@ -161,6 +161,10 @@ pub enum RefusalReason {
     Historical,
     /// A revise without a pull request of ours to revise.
     NoPullRequest,
+    /// A review on a pull request that was closed or merged already.
+    PullRequestClosed,
+    /// A review of the work of a stage that is not revised.
+    NotRevisable,
     /// The repository is no longer in the config.
     Unbound,
     /// It had run its course before the database was restored: we took its label off.
@@ -256,6 +260,8 @@ pub enum WithdrawnBy {
         /// By whom.
         actor: Option<Actor>,
     },
+    /// The review was dismissed.
+    Dismissed,
     /// The subject left for another repository, or was deleted.
     Gone,
 }

@@ -16,12 +16,14 @@ pub mod gate;
 pub mod github;
 pub mod metrics;
 pub mod port;
+pub mod push;
 
 pub use error::{ForgeError, ForgeErrorKind};
 pub use gate::{OpenGate, WriteGate};
 pub use metrics::{BudgetLeft, BudgetWindow, ForgeMetrics, ForgeMetricsSnapshot, Purpose};
 pub use port::{
     Account, CommentFilter, Detection, EventsRead, Forge, ForgeResult, GitCredentials, HotSubject,
-    MovedQuery, MovedRead, NewPull, NewestEvent, PullEdit, PullFilter, PushOutcome, PushRef,
-    RepositoryRef, SincePage, SubjectRead,
+    MovedQuery, MovedRead, NewPull, NewestEvent, PullEdit, PullFilter, RepositoryRef, SincePage,
+    SubjectRead,
 };
+pub use push::{PushOutcome, PushRef};

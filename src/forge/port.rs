@@ -5,10 +5,13 @@
 use std::{collections::BTreeSet, fmt};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use secrecy::SecretString;
 
-use super::{error::ForgeError, metrics::BudgetWindow};
+use super::{
+    error::ForgeError,
+    metrics::BudgetWindow,
+    push::{PushOutcome, PushRef},
+};
 use crate::domain::{
     Timestamp,
     forge::{
@@ -204,38 +207,6 @@ pub struct PullEdit {
     pub body: Option<String>,
     /// The base branch.
     pub base: Option<BranchName>,
-}
-
-/// A push of stored commits to one branch.
-#[derive(Debug, Clone)]
-pub struct PushRef {
-    /// The branch.
-    pub branch: BranchName,
-    /// The commit it must stand on; `None` when it must not exist.
-    pub expected_old: Option<CommitSha>,
-    /// The commit it shall stand on.
-    pub new: CommitSha,
-    /// The pack that carries what the forge lacks.
-    pub pack: Bytes,
-}
-
-/// What a push came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PushOutcome {
-    /// The branch stands on the new commit.
-    Updated,
-    /// It did so before anything was sent.
-    AlreadyThere,
-    /// The branch stands elsewhere than expected: nothing was changed.
-    Stale {
-        /// Where it stands; `None` when it does not exist.
-        found: Option<CommitSha>,
-    },
-    /// The forge refuses the update for good: a rule, a hook, a bad pack.
-    Refused {
-        /// In the forge's words.
-        reason: String,
-    },
 }
 
 /// A name and a secret for Git over HTTP.

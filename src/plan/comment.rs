@@ -12,6 +12,7 @@ use super::{
     disposition::label_of,
     event,
     index::Index,
+    review,
     sighting::withdrawn_by,
 };
 use crate::domain::{
@@ -19,7 +20,7 @@ use crate::domain::{
     fact::ResultRecord,
     forge::SubjectState,
     ids::{Locale, Subject},
-    marker::comment_marker,
+    marker::{comment_marker, reviews_marker},
     messages::{
         self, Phase, PullRequestBody, RefusalComment, StatusComment, StopCause, TimelineEntry,
         TimelineStep,
@@ -60,6 +61,11 @@ pub(super) fn status(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -
         &status_text(index, run),
         &locale(index, run.frozen.as_ref()),
     );
+    // The text is over; the mark is for a database that has lost the run.
+    let body = match review::answered(index, run) {
+        Some((pull, newest)) => format!("{body}{}\n", reviews_marker(pull, newest)),
+        None => body,
+    };
     let key = messages::status_comment_key(&run.id);
     let event = event::of_run(
         run,
@@ -179,7 +185,7 @@ fn cause(index: &Index<'_>, run: &Run) -> StopCause {
     match trigger.and_then(|trigger| withdrawn_by(index, trigger)) {
         Some(WithdrawnBy::Unlabeled { .. }) => StopCause::LabelRemoved,
         Some(WithdrawnBy::Closed { .. } | WithdrawnBy::Gone) => StopCause::Closed,
-        None => StopCause::Other,
+        Some(WithdrawnBy::Dismissed) | None => StopCause::Other,
     }
 }
 

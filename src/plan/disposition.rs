@@ -15,6 +15,7 @@ use super::{
     guards::{self, Asked},
     index::Index,
     recover::begun,
+    review,
     sighting::{report, withdrawn_by},
 };
 use crate::{
@@ -42,6 +43,9 @@ pub(super) enum Judged {
 
 /// Decides every waiting trigger, work item by work item, oldest first.
 pub(super) fn step_dispositions(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    for trigger in answered(index) {
+        join_launched(index, plan, trigger);
+    }
     for (work_item, triggers) in &index.waiting {
         let mut triggers = triggers.clone();
         triggers.sort_by_key(|trigger| (trigger.occurred_at, trigger.identity.clone()));
@@ -55,6 +59,7 @@ pub(super) fn waiting<'a>(index: &Index<'a>) -> BTreeMap<Subject, Vec<&'a Trigge
         matches!(trigger.disposition, Disposition::Waiting(_))
             && withdrawn_by(index, trigger).is_none()
             && begun(index, trigger).is_none()
+            && review::answered_by(index, trigger).is_none()
     });
     let mut work_items: BTreeMap<Subject, Vec<&Trigger>> = BTreeMap::new();
     for trigger in waiting {
@@ -65,6 +70,39 @@ pub(super) fn waiting<'a>(index: &Index<'a>) -> BTreeMap<Subject, Vec<&'a Trigge
         work_items.entry(work_item).or_default().push(trigger);
     }
     work_items
+}
+
+/// Reviews that wait and are part of a launched revise.
+fn answered<'a>(index: &Index<'a>) -> impl Iterator<Item = &'a Trigger> {
+    index.triggers.values().copied().filter(|trigger| {
+        matches!(trigger.disposition, Disposition::Waiting(_))
+            && withdrawn_by(index, trigger).is_none()
+            && begun(index, trigger).is_none()
+            && review::answered_by(index, trigger).is_some()
+    })
+}
+
+fn join_launched(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger) {
+    match (judge(index, trigger), review::answered_by(index, trigger)) {
+        (Judged::Refuse(reason), _) => refuse(plan, trigger, reason),
+        (Judged::Wait(reason), _) if !is_authorised(&reason) => {
+            report(plan, trigger, wait_state(&reason), wait_text(&reason));
+        }
+        (_, Some(run)) => merge(plan, trigger, run),
+        (_, None) => {}
+    }
+}
+
+/// Whether what a trigger waits for is asked only once its actor is known to be entitled.
+fn is_authorised(reason: &WaitReason) -> bool {
+    !matches!(
+        reason,
+        WaitReason::New
+            | WaitReason::IdentitiesUnknown
+            | WaitReason::PermissionUnknown
+            | WaitReason::SubjectUnknown { .. }
+            | WaitReason::Config { .. }
+    )
 }
 
 fn decide_work_item(
@@ -197,6 +235,9 @@ pub(super) fn judge(index: &Index<'_>, trigger: &Trigger) -> Judged {
     let Some(project) = index.project() else {
         return wait_config("the project is not in the config");
     };
+    if review::came_too_late(index, trigger) {
+        return Judged::Refuse(RefusalReason::PullRequestClosed);
+    }
     let issue = match readable(index, trigger) {
         Ok(issue) => issue,
         Err(why) => return Judged::Wait(WaitReason::SubjectUnknown { why }),
@@ -381,10 +422,13 @@ fn decide(
 /// Whether a refusal is answered on the issue: only where the person could have known no better.
 pub(super) fn is_answered(reason: &RefusalReason) -> bool {
     match reason {
-        RefusalReason::ContentChanged | RefusalReason::NoPullRequest => true,
+        RefusalReason::ContentChanged
+        | RefusalReason::NoPullRequest
+        | RefusalReason::NotRevisable => true,
         RefusalReason::NoRights
         | RefusalReason::Bot
         | RefusalReason::Historical
+        | RefusalReason::PullRequestClosed
         | RefusalReason::Unbound
         | RefusalReason::Consumed => false,
     }
@@ -402,6 +446,10 @@ pub(super) fn refusal_text(reason: &RefusalReason) -> &'static str {
         RefusalReason::NoPullRequest => "refused: there is no open pull request of ours to revise",
         RefusalReason::Consumed => {
             "it had run its course before the database was restored; its label is off"
+        }
+        RefusalReason::PullRequestClosed => "refused: the pull request was closed or merged before",
+        RefusalReason::NotRevisable => {
+            "refused: the work of this stage is not revised; its label starts it anew"
         }
         RefusalReason::Unbound => "refused: the repository is no longer in the config",
     }

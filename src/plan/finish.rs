@@ -86,6 +86,7 @@ fn finish_run(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
         comment::learning,
         output_labels,
         stale_labels,
+        joined_labels,
         trigger_label,
     ];
     for link in chain.into_iter().filter(|_| reachable) {
@@ -203,6 +204,27 @@ fn stale_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ens
     first_open(found.collect())
 }
 
+/// Takes off the labels of triggers that joined the run from elsewhere or under another name.
+fn joined_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
+    let joined = index.triggers.values().filter(|trigger| {
+        matches!(&trigger.disposition, Disposition::MergedInto { run: into } if *into == run.id)
+    });
+    let found = joined.filter_map(|trigger| {
+        let label = trigger.label.as_ref()?;
+        let subject = trigger.subject();
+        let own = subject == run.subject() && Some(label) == run.label.as_ref();
+        let there = index
+            .issues
+            .get(&subject)
+            .is_some_and(|issue| issue.labels.contains(label));
+        let wanted = there || index.is_open(&unlabel_key(run, subject, label));
+        let newer = || is_newer(index, subject, label, &trigger.identity.source_id);
+        (!own && wanted && !is_gone(index, subject) && !newer())
+            .then(|| remove(plan, run, subject, label))
+    });
+    first_open(found.collect())
+}
+
 /// Takes the trigger label off, unless people did, or it stands for a newer live trigger.
 fn trigger_label(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
     let Some(label) = &run.label else {
@@ -224,18 +246,17 @@ fn trigger_label(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> En
 }
 
 fn stands_for_newer(index: &Index<'_>, run: &Run, label: &LabelName) -> bool {
-    if run.trigger.source != TriggerSource::Label {
-        return false;
-    }
-    index.sightings(run.subject()).iter().any(|sighting| {
+    run.trigger.source == TriggerSource::Label
+        && is_newer(index, run.subject(), label, &run.trigger.source_id)
+}
+
+/// Whether a label on a subject stands for a live trigger newer than this event.
+fn is_newer(index: &Index<'_>, subject: Subject, label: &LabelName, event: &str) -> bool {
+    index.sightings(subject).iter().any(|sighting| {
         sighting.label == label
             && sighting.withdrawn_by.is_none()
             && sighting.removed_by_us.is_none()
-            && run
-                .trigger
-                .source_id
-                .parse()
-                .is_ok_and(|id: i64| sighting.event.id.0 > id)
+            && event.parse().is_ok_and(|id: i64| sighting.event.id.0 > id)
     })
 }
 

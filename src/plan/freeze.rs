@@ -76,7 +76,7 @@ pub(super) fn freeze(index: &Index<'_>, run: &Run) -> Result<Launch, NotYet> {
         .agent_for(project, &run.kind.stage)
         .ok_or_else(|| wait("the config has no agent for the stage"))?;
     let pull = if run.kind.revise {
-        revised_pull(index, run.work_subject())
+        super::revise::revised_pull_of(index, run.work_subject(), run.subject())
     } else {
         None
     };
@@ -246,6 +246,7 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         },
         learning: learns(parts),
         revises: parts.pull.map(|pull| pull.number),
+        reviews: super::review::known(index, parts.pull),
     })
 }
 

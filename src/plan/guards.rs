@@ -14,7 +14,7 @@ use crate::{
         forge::Issue,
         ids::{LabelName, ProjectKey, StageKind, Subject},
         run::RunState,
-        trigger::{RefusalReason, Trigger, WaitReason},
+        trigger::{RefusalReason, Trigger, TriggerSource, WaitReason},
     },
 };
 
@@ -31,7 +31,7 @@ pub struct Guard {
 }
 
 /// All guards, in the order in which they are asked.
-pub const GUARDS: [Guard; 6] = [
+pub const GUARDS: [Guard; 7] = [
     Guard {
         name: "stage",
         asks: "the config knows the stage",
@@ -43,6 +43,12 @@ pub const GUARDS: [Guard; 6] = [
         asks: "the stage's agent is in the config and enabled",
         otherwise: "waits for the config",
         holds: agent_enabled,
+    },
+    Guard {
+        name: "revisable",
+        asks: "for a review: the work of the stage is revised",
+        otherwise: "is refused, and answered on the pull request",
+        holds: revisable,
     },
     Guard {
         name: "labels",
@@ -120,6 +126,15 @@ fn agent_enabled(asked: &Asked<'_>) -> Judged {
         }
         Some(_) => Judged::Ready,
     }
+}
+
+/// Labels that ask for a revise are checked with the config; a review asks for one unasked.
+fn revisable(asked: &Asked<'_>) -> Judged {
+    let of_stage = asked.stage().is_none_or(|stage| stage.revisable);
+    if asked.trigger.identity.source != TriggerSource::Review || of_stage {
+        return Judged::Ready;
+    }
+    Judged::Refuse(RefusalReason::NotRevisable)
 }
 
 fn nothing_blocks(asked: &Asked<'_>) -> Judged {

@@ -46,6 +46,7 @@ mod recover;
 mod repository;
 mod requests;
 mod result;
+mod review;
 mod revise;
 mod sighting;
 mod standstill;
@@ -80,6 +81,7 @@ pub fn plan(input: &PlanInput) -> Plan {
 fn plan_project(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     repository::step_repositories(index, plan);
     sighting::step_sightings(index, plan);
+    review::step_review_sightings(index, plan);
     sighting::step_withdrawals(index, plan);
     recover::step_recover(index, plan);
     stop::step_stop(index, plan);

@@ -25,6 +25,7 @@ use super::{
     index::Index,
     moves::{end_pending, move_run, stop_run, update_run},
     queue::launch_run,
+    review,
     sighting::{report, withdrawn_by},
 };
 use crate::{
@@ -110,7 +111,10 @@ pub(super) fn begun<'a>(index: &Index<'a>, trigger: &Trigger) -> Option<Begun<'a
     if let Some(pull) = index.pull_naming(&run) {
         return Some(Begun::Published(pull));
     }
-    let over = is_consumed(index, trigger) || is_answered(index, trigger, &run);
+    // A run in the rows says more than a mark does.
+    let reviewed =
+        || review::answered_by(index, trigger).is_none() && review::is_answered(index, trigger);
+    let over = is_consumed(index, trigger) || is_answered(index, trigger, &run) || reviewed();
     over.then_some(Begun::Over)
 }
 

@@ -17,7 +17,7 @@ use crate::domain::{
     fact::{ResultRecord, ResultStatus},
     forge::{PullRequest, SubjectState},
     ids::BranchName,
-    marker::runs_marked_in,
+    marker::{pull_request_marker, runs_marked_in},
     report::ReportState,
     run::{FrozenRun, Outcome, PullRequestRule, Run, RunState},
 };
@@ -231,7 +231,13 @@ fn open(plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) {
 
 fn verify(plan: &mut PlanBuilder<'_>, reported: &Reported<'_>, pull: &PullRequest) {
     let Reported { run, .. } = *reported;
-    let content = content(plan, reported);
+    let mut content = content(plan, reported);
+    // Earlier runs stay named: so a database that was lost finds them again.
+    let earlier = runs_marked_in(&pull.body).into_iter();
+    for earlier in earlier.filter(|earlier| *earlier != run.id) {
+        content.body.push_str(&pull_request_marker(&earlier));
+        content.body.push('\n');
+    }
     // Only the first run of a pull request names it; later ones edit its text.
     if pull.body != content.body {
         edit(plan, reported, pull, content);

@@ -26,6 +26,15 @@ pub(super) fn is_rebuilt(index: &Index<'_>, subject: Subject, work_item: Subject
 
 /// The open pull request of ours that a revise on a work item continues.
 pub(super) fn revised_pull<'a>(index: &Index<'a>, work_item: Subject) -> Option<&'a PullRequest> {
+    revised_pull_of(index, work_item, work_item)
+}
+
+/// The same for a revise that was asked for on a subject: if that is such a pull request, it.
+pub(super) fn revised_pull_of<'a>(
+    index: &Index<'a>,
+    work_item: Subject,
+    on: Subject,
+) -> Option<&'a PullRequest> {
     index
         .runs_on(work_item)
         .iter()
@@ -41,5 +50,5 @@ pub(super) fn revised_pull<'a>(index: &Index<'a>, work_item: Subject) -> Option<
                 .copied()
         })
         .filter(|pull| pull.state == SubjectState::Open)
-        .max_by_key(|pull| pull.number)
+        .max_by_key(|pull| (pull.number == on.number, pull.number))
 }

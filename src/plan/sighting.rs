@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{action::ActionKind, approvals, builder::PlanBuilder, event, index::Index};
+use super::{action::ActionKind, approvals, builder::PlanBuilder, event, index::Index, review};
 use crate::{
     desired::model::{Desired, LabelMeaning},
     domain::{
@@ -81,7 +81,7 @@ pub(super) fn may_name(index: &Index<'_>, run: RunId) -> bool {
     if asked.any(|row| !row.state.is_terminal() && row.trigger().run_id(installation) == run) {
         return true;
     }
-    index.sightings.iter().any(|(subject, sightings)| {
+    let by_label = index.sightings.iter().any(|(subject, sightings)| {
         let Some(mirror) = index.repositories.get(&subject.repository) else {
             return false;
         };
@@ -89,7 +89,8 @@ pub(super) fn may_name(index: &Index<'_>, run: RunId) -> bool {
             .iter()
             .filter(|sighting| identity(mirror, sighting).run_id(installation) == run);
         named.any(|sighting| may_trigger(index, sighting))
-    })
+    });
+    by_label || review::names(index, run)
 }
 
 /// Whether the catalogue calls the label a trigger, as it does until a catalogue is in force.
@@ -100,12 +101,12 @@ fn may_trigger(index: &Index<'_>, sighting: &Sighting<'_>) -> bool {
         .is_none_or(|desired| matches!(meaning(desired), Some(LabelMeaning::Trigger(_))))
 }
 
-struct Seen<'a> {
-    identity: TriggerIdentity,
-    kind: TriggerKind,
-    project: &'a ProjectKey,
-    mirror: &'a RepositoryMirror,
-    subject: Subject,
+pub(super) struct Seen<'a> {
+    pub(super) identity: TriggerIdentity,
+    pub(super) kind: TriggerKind,
+    pub(super) project: &'a ProjectKey,
+    pub(super) mirror: &'a RepositoryMirror,
+    pub(super) subject: Subject,
 }
 
 fn identity(mirror: &RepositoryMirror, sighting: &Sighting<'_>) -> TriggerIdentity {
@@ -200,7 +201,8 @@ pub(super) fn withdrawn_by(index: &Index<'_>, trigger: &Trigger) -> Option<Withd
     }
     let by_event = index
         .sighting(trigger)
-        .and_then(|sighting| sighting.withdrawn_by.clone());
+        .and_then(|sighting| sighting.withdrawn_by.clone())
+        .or_else(|| review::withdrawn_by(index, trigger));
     let gone = || {
         let issue = index.issues.get(&trigger.subject())?;
         let readable = index.repository(trigger.identity.repository).is_ok();
@@ -216,6 +218,7 @@ fn withdraw(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger, by
         WithdrawnBy::Unlabeled { actor, .. } => {
             (event::human(actor.as_ref()), "the label was taken off")
         }
+        WithdrawnBy::Dismissed => (event::human(None), "the review was dismissed"),
         WithdrawnBy::Closed { actor, .. } => (event::human(actor.as_ref()), "the issue was closed"),
         WithdrawnBy::Gone => (event::human(None), "the issue is gone from this repository"),
     };

@@ -68,6 +68,7 @@ fn stop_reason(index: &Index<'_>, run: &Run) -> Option<(Outcome, String)> {
 pub(super) fn withdrawal_text(by: &WithdrawnBy) -> &'static str {
     match by {
         WithdrawnBy::Unlabeled { .. } => "the label was taken off",
+        WithdrawnBy::Dismissed => "the review was dismissed",
         WithdrawnBy::Closed { .. } => "the issue was closed",
         WithdrawnBy::Gone => "the issue is gone from this repository",
     }

@@ -65,6 +65,9 @@ pub(super) enum Word {
     RefusedNoRights,
     RefusedContentChanged,
     RefusedNoPullRequest,
+    RefusedNotRevisable,
+    RefusedReviewTitle,
+    AskAnew,
     AskRights,
     AskRelabel,
     AskStart,
@@ -176,6 +179,9 @@ impl Word {
             Self::RefusedNoPullRequest => {
                 "There is no open pull request of ours here that could be revised."
             }
+            Self::RefusedNotRevisable => "The work of this stage is not revised after a review.",
+            Self::RefusedReviewTitle => "This review starts no work",
+            Self::AskAnew => "Put the stage's label on the issue again to have its work done anew.",
             Self::AskRights => "Ask a member of the project to put the label on.",
             Self::AskRelabel => {
                 "Read the text as it is now; if it says what is wanted, remove the label and add it again."
@@ -273,6 +279,9 @@ impl Word {
             Self::RefusedNoPullRequest => {
                 "Здесь нет нашего открытого пул-реквеста, который можно доработать."
             }
+            Self::RefusedNotRevisable => "Работа этого этапа по рецензии не дорабатывается.",
+            Self::RefusedReviewTitle => "Эта рецензия не начинает работу",
+            Self::AskAnew => "Поставьте на задачу метку этапа ещё раз, чтобы выполнить его заново.",
             Self::AskRights => "Попросите участника проекта поставить метку.",
             Self::AskRelabel => {
                 "Прочитайте текст, каким он стал; если всё верно, снимите метку и поставьте её снова."

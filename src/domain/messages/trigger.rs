@@ -19,7 +19,7 @@ use super::{
 use crate::domain::{
     ids::{LabelName, Locale, StageKind, Subject},
     marker::comment_marker,
-    trigger::{RefusalReason, TriggerIdentity},
+    trigger::{RefusalReason, TriggerIdentity, TriggerSource},
 };
 
 /// Labels of different kinds stand on one work item, or no longer do.
@@ -133,7 +133,9 @@ pub fn refusal_comment(comment: &RefusalComment, locale: &Locale) -> Option<Stri
         RefusalReason::NoRights => (Word::RefusedNoRights, Word::AskRights),
         RefusalReason::ContentChanged => (Word::RefusedContentChanged, Word::AskRelabel),
         RefusalReason::NoPullRequest => (Word::RefusedNoPullRequest, Word::AskStart),
-        RefusalReason::Bot
+        RefusalReason::NotRevisable => (Word::RefusedNotRevisable, Word::AskAnew),
+        RefusalReason::PullRequestClosed
+        | RefusalReason::Bot
         | RefusalReason::Historical
         | RefusalReason::Unbound
         | RefusalReason::Consumed => return None,
@@ -142,7 +144,10 @@ pub fn refusal_comment(comment: &RefusalComment, locale: &Locale) -> Option<Stri
         .label
         .as_ref()
         .map_or_else(|| "–".to_owned(), |label| code_span(label.as_str()));
-    let title = Word::RefusedTitle.with(language, &label);
+    let title = match comment.trigger.source {
+        TriggerSource::Review => Word::RefusedReviewTitle.text(language).to_owned(),
+        _ => Word::RefusedTitle.with(language, &label),
+    };
     let body = titled(&title, says.text(language), asks.text(language), language);
     Some(marked(&body, &refusal_comment_key(&comment.trigger)))
 }

@@ -212,20 +212,14 @@ impl Client {
 
     /// Reads all pages of a list.
     pub(super) async fn all<T: DeserializeOwned>(&self, first: Call) -> ForgeResult<Vec<T>> {
-        let pages: Vec<Vec<T>> = self.pages(first).await?;
-        Ok(pages.into_iter().flatten().collect())
-    }
-
-    /// Reads all pages of what comes in pages, each as it is.
-    pub(super) async fn pages<P: DeserializeOwned>(&self, first: Call) -> ForgeResult<Vec<P>> {
-        let mut pages = Vec::new();
+        let mut items = Vec::new();
         let mut call = first;
         loop {
             let answer = self.call(&call).await?;
-            pages.push(decode(&call, &answer.body)?);
+            items.extend(decode::<Vec<T>>(&call, &answer.body)?);
             match answer.next {
                 Some(next) => call.path = next,
-                None => return Ok(pages),
+                None => return Ok(items),
             }
         }
     }

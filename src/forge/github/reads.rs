@@ -419,10 +419,17 @@ impl GithubForge {
         repository: &RepositoryRef,
     ) -> ForgeResult<Vec<VariableRecord>> {
         let path = Query::new(format!("{}/actions/variables", repo_path(&repository.name)));
-        let call = Call::get(Purpose::Variable, repository, path.pages_of(MOST_VARIABLES));
-        let pages: Vec<WireVariables> = self.client.pages(call).await?;
-        let variables = pages.into_iter().flat_map(|page| page.variables);
-        Ok(variables.map(VariableRecord::from).collect())
+        let mut call = Call::get(Purpose::Variable, repository, path.pages_of(MOST_VARIABLES));
+        let mut variables = Vec::new();
+        loop {
+            let answer = self.client.call(&call).await?;
+            let page: WireVariables = decode(&call, &answer.body)?;
+            variables.extend(page.variables.into_iter().map(VariableRecord::from));
+            match answer.next {
+                Some(next) => call.path = next,
+                None => return Ok(variables),
+            }
+        }
     }
 
     pub(super) async fn read_ref(

@@ -148,7 +148,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    async fn read_conversation(
+    pub(super) async fn read_conversation(
         &self,
         number: IssueNumber,
         is_pull_request: bool,

@@ -193,6 +193,7 @@ impl Reader<'_> {
                 comments,
             });
         }
+        self.read_remarks(batch, &reviewed).await?;
         batch.reviews = self.reviews_of(reviewed.into_iter().collect()).await?;
         Ok(())
     }

@@ -102,7 +102,24 @@ impl Reader<'_> {
         let open = |pull: &&PullRequest| is_own(pull) && pull.state == SubjectState::Open;
         let moved = batch.pulls.iter().filter(open).map(|pull| pull.number);
         let numbers: BTreeSet<IssueNumber> = moved.chain(hot.pulls()).collect();
+        self.read_remarks(batch, &numbers).await?;
         batch.reviews = self.reviews_of(numbers.into_iter().collect()).await?;
+        Ok(())
+    }
+
+    /// Reads what is said on lines: it belongs to the reviews, and a run may start from them at
+    /// once. Those of hot subjects were read with them.
+    pub(super) async fn read_remarks(
+        &self,
+        batch: &mut MirrorBatch,
+        numbers: &BTreeSet<IssueNumber>,
+    ) -> Result<(), Failure> {
+        for number in numbers.difference(&self.hot_numbers()) {
+            match self.read_conversation(*number, true).await {
+                Err(Failure::Forge(error)) if error.says_subject_left() => {}
+                read => batch.conversations.push(read?),
+            }
+        }
         Ok(())
     }
 

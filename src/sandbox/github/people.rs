@@ -178,6 +178,13 @@ impl GitHubModel {
         })
     }
 
+    /// Dismisses a review.
+    pub fn dismiss_review(&self, repo: &str, login: &str, review: u64) -> Result<(), ModelError> {
+        self.act(repo, login, |scene| {
+            scene.world.dismiss_review(scene.repo, review)
+        })
+    }
+
     /// Reviews a pull request with one remark on a line; returns the review's id.
     pub fn review_line(
         &self,

@@ -119,6 +119,20 @@ impl World {
         Ok(id)
     }
 
+    /// Takes a review back that approves or asks for changes.
+    pub(super) fn dismiss_review(&mut self, repo: u64, id: u64) -> Changed {
+        let mut reviews = self.repo_mut(repo)?.reviews.iter_mut();
+        let review = reviews.find(|review| review.id == id);
+        let review = review.ok_or_else(|| ModelError::NotFound(format!("review {id}")))?;
+        if review.state == ReviewState::Commented {
+            let message = "Can not dismiss a commented pull request review";
+            return Err(ModelError::Refused(message.to_owned()));
+        }
+        review.state = ReviewState::Dismissed;
+        let number = review.number;
+        self.edit_issue(repo, number).map(drop)
+    }
+
     pub(super) fn merge_pull(&mut self, repo: u64, number: u64, actor: Actor) -> Changed<String> {
         let pull = self.pull(repo, number)?.clone();
         if self.issue(repo, number)?.closed {

@@ -232,6 +232,8 @@ pub enum ReviewState {
     ChangesRequested,
     /// Only words.
     Commented,
+    /// Taken back by someone who may.
+    Dismissed,
 }
 
 impl ReviewState {
@@ -240,6 +242,7 @@ impl ReviewState {
             Self::Approved => "APPROVED",
             Self::ChangesRequested => "CHANGES_REQUESTED",
             Self::Commented => "COMMENTED",
+            Self::Dismissed => "DISMISSED",
         }
     }
 }

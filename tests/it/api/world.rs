@@ -430,5 +430,6 @@ fn frozen(command: &[&str]) -> FrozenRun {
             email: "coder@example.org".to_owned(),
         },
         revises: None,
+        reviews: Vec::new(),
     }
 }

@@ -11,6 +11,7 @@ mod pods;
 mod preview;
 mod properties;
 mod restore;
+mod reviews;
 mod scripts;
 mod show;
 mod simulate;

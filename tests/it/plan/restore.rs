@@ -18,7 +18,7 @@ const MOST_PASSES: usize = 200;
 
 impl World {
     /// The platform's own rows as they were; what was read at the forge is read again.
-    fn restore(&mut self, backup: &StoreSnapshot) {
+    pub(super) fn restore(&mut self, backup: &StoreSnapshot) {
         let now = self.rows.clone();
         self.rows = StoreSnapshot {
             restored_at: Some(self.now),
@@ -51,14 +51,14 @@ impl World {
         self.now += Duration::seconds(1);
     }
 
-    fn passes(&mut self, number: usize) {
+    pub(super) fn passes(&mut self, number: usize) {
         for _ in 0..number {
             self.pass();
         }
     }
 
     /// Honest pods and passes until nothing happens any more.
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         let mut rest = 0;
         for _ in 0..MOST_PASSES {
             self.pods_work();
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// What stands in the cluster, by uid.
-    fn standing(&self) -> Vec<String> {
+    pub(super) fn standing(&self) -> Vec<String> {
         let cluster = &self.cluster;
         let namespaces = cluster.namespaces.iter().map(|row| row.uid.clone());
         let jobs = cluster.jobs.iter().map(|row| row.uid.clone());
@@ -86,7 +86,7 @@ impl World {
 }
 
 /// A world whose issue 10 has an agent at work.
-fn at_work() -> (World, RunId) {
+pub(super) fn at_work() -> (World, RunId) {
     let mut world = World::example();
     world.label(at(10), "run:dev", "ada");
     world.passes(6);
@@ -102,7 +102,7 @@ fn at_work() -> (World, RunId) {
     (world, run)
 }
 
-fn empty() -> StoreSnapshot {
+pub(super) fn empty() -> StoreSnapshot {
     StoreSnapshot::default()
 }
 

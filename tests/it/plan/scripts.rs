@@ -197,6 +197,8 @@ impl Player {
             ["config", "approval", mode] => self.approval(mode),
             ["comment", number, "by", who] => world.comment(subject(number), who),
             ["review", number, "by", who] => world.review(subject(number), who),
+            ["dismiss", number] => world.dismiss(subject(number)),
+            ["config", "revisable", stage, yes] => world.set_revisable(stage, yes == "yes"),
             ["questions", ref words @ ..] => {
                 world.questions = match words {
                     [] => Vec::new(),

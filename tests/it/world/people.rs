@@ -53,6 +53,8 @@ pub(crate) enum Deed {
     EditOurs(u64),
     /// Deletes our newest comment.
     DeleteOurs(u64),
+    /// Dismisses the reviews of a pull request.
+    DismissReviews(u64),
     /// Loses their rights.
     Loses(&'static str),
     /// Decides the newest request on an issue: `approve` or `deny`.
@@ -106,6 +108,12 @@ impl Deed {
                 let line = format!("/{word} {}", newest_code(outside, on));
                 forge.comment(REPOSITORY, on, who, &line).unwrap();
             }
+            Self::DismissReviews(on) => {
+                for review in issue(outside, on)["pull"]["reviews"].as_array().unwrap() {
+                    let id = review["id"].as_u64().unwrap();
+                    forge.dismiss_review(REPOSITORY, "ada", id).unwrap();
+                }
+            }
             Self::Loses(who) => forge
                 .set_permission(REPOSITORY, who, Permission::Read)
                 .unwrap(),
@@ -137,15 +145,20 @@ fn our_comment(outside: &Outside, on: u64) -> u64 {
 
 /// Our comments on an issue, oldest first.
 fn our_comments(outside: &Outside, on: u64) -> Vec<Value> {
+    let issue = issue(outside, on);
+    let mut comments = issue["comments"].as_array().cloned().unwrap_or_default();
+    comments.retain(|comment| comment["author"] == PLATFORM_LOGIN);
+    comments
+}
+
+fn issue(outside: &Outside, on: u64) -> Value {
     let state = outside.github.state_json();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let issues = list(&state["repositories"])
         .into_iter()
         .flat_map(|repository| list(&repository["issues"]));
     let issue = issues.into_iter().find(|issue| issue["number"] == on);
-    let mut comments = list(&issue.expect("the issue is there")["comments"]);
-    comments.retain(|comment| comment["author"] == PLATFORM_LOGIN);
-    comments
+    issue.expect("the issue is there")
 }
 
 fn deed(when: When, deed: Deed) -> (When, Do) {

@@ -37,6 +37,8 @@ pub(crate) enum Do {
     Unlabel(&'static str, u64, &'static str),
     /// Ask for changes of a pull request.
     Review(&'static str, u64),
+    /// Ask for changes one after the other in the same moment.
+    Reviews(Vec<&'static str>, u64),
     /// Close an issue or pull request.
     Close(&'static str, u64),
     /// Race the platform at the forge.
@@ -109,6 +111,11 @@ impl Do {
                 let state = ReviewState::ChangesRequested;
                 let body = "Shorter, please.";
                 forge.review(REPOSITORY, *on, who, state, body).unwrap();
+            }
+            Self::Reviews(who, on) => {
+                for who in who {
+                    Self::Review(who, *on).at(outside, files);
+                }
             }
             Self::Close(who, on) => forge.close(REPOSITORY, *on, who).unwrap(),
             Self::Config(changes) => {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use codex_k8s::domain::run::RunState;
 
 use super::{
-    approvals, people,
+    approvals,
+    people::{self, Deed},
     pods::Work,
     scenario::{Do, Scenario, When, label},
 };
@@ -65,12 +66,11 @@ pub(crate) fn withdrawn() -> Scenario {
     }
 }
 
-/// A review and a revise on the same pull request.
+/// A review and its revise on the same pull request.
 pub(crate) fn revise() -> Scenario {
     let people = vec![
         (When::Bound, label(1, "run:dev")),
         (When::Over(1), Do::Review("grace", 4)),
-        (When::Over(1), Do::Label("grace", 4, "run:dev:revise")),
     ];
     Scenario {
         ends_with: vec![
@@ -80,6 +80,85 @@ pub(crate) fn revise() -> Scenario {
         ],
         pulls: 1,
         ..scenario("revise", people)
+    }
+}
+
+/// A label asks for the revise.
+fn revise_by_label() -> Scenario {
+    let people = vec![
+        (When::Bound, label(1, "run:dev")),
+        (When::Over(1), Do::Label("grace", 4, "run:dev:revise")),
+    ];
+    Scenario {
+        ends_with: vec![
+            "#4 dev:revise: succeeded succeeded",
+            "pull request codex/issue-1 (the work of 2 runs): open",
+        ],
+        pulls: 1,
+        ..scenario("revise by label", people)
+    }
+}
+
+/// Two reviews in one interval are one revise; one after its end is another.
+fn reviewed() -> Scenario {
+    let people = vec![
+        (When::Bound, label(1, "run:dev")),
+        (When::Over(1), Do::Reviews(vec!["grace", "ada"], 4)),
+        (When::Over(4), Do::Review("grace", 4)),
+    ];
+    Scenario {
+        ends_with: vec![
+            "merged_into, settled",
+            "#4 dev:revise: succeeded succeeded",
+            "pull request codex/issue-1 (the work of 3 runs): open",
+            "labels [\"state:in-review\"], 2 of our comments",
+        ],
+        pulls: 1,
+        ..scenario("reviews", people)
+    }
+}
+
+/// A stranger's review starts nothing, and nothing is said of it.
+fn reviewed_by_a_stranger() -> Scenario {
+    let people = vec![
+        (When::Bound, label(1, "run:dev")),
+        (When::Over(1), Do::Review("margaret", 4)),
+    ];
+    Scenario {
+        ends_with: vec![
+            "#4 dev by margaret: refused",
+            "pull request codex/issue-1 (the work of 1 runs): open, labels [\"state:in-review\"], 0 of our comments",
+        ],
+        pulls: 1,
+        ..scenario("reviewed by a stranger", people)
+    }
+}
+
+/// A review is dismissed before its run has a slot.
+fn review_dismissed() -> Scenario {
+    let people = vec![
+        (When::Bound, label(1, "run:dev")),
+        (When::Over(1), label(2, "run:dev")),
+        (When::Run(2, RunState::Running), Do::Review("grace", 4)),
+        (
+            When::Run(4, RunState::Pending),
+            Do::People(Deed::DismissReviews(4)),
+        ),
+        (
+            When::Run(4, RunState::Cancelled),
+            Do::Agents(2, Work::Deliver),
+        ),
+    ];
+    Scenario {
+        config: ONE_SLOT.to_vec(),
+        agents: vec![(2, 1, Work::Forever)],
+        ends_with: vec![
+            "#2 dev: succeeded",
+            "#4 dev:revise: cancelled",
+            "pull request codex/issue-1 (the work of 1 runs): open",
+        ],
+        pulls: 2,
+        ..scenario("review dismissed", people)
     }
 }
 
@@ -282,6 +361,10 @@ pub(crate) fn all() -> Vec<Scenario> {
         plain(),
         withdrawn(),
         revise(),
+        revise_by_label(),
+        reviewed(),
+        reviewed_by_a_stranger(),
+        review_dismissed(),
         withdrawn_in_the_queue(),
         refused(),
         queued(),
