@@ -1,6 +1,6 @@
 //! What polling asks of the forge, counted where it is asked: requests and GraphQL points that
 //! the GitHub model saw in an hour of polls every 30 seconds. Time is stepped, nothing is measured
-//! by the clock, so the figures are the same on every machine.
+//! by the clock, so the figures are the same on every machine. And how long it takes (`latency`).
 //!
 //! - *idle*: 200 repositories in which nothing happens.
 //! - *busy*: 1,000 repositories, 50 of them with a comment every minute and a trigger in the hour,
@@ -15,6 +15,8 @@
     reason = "a benchmark's answer is what it prints, and it ends where something fails"
 )]
 
+#[path = "polling/latency.rs"]
+mod latency;
 #[path = "polling/world.rs"]
 mod world;
 
@@ -43,6 +45,8 @@ const BUSY_REST: u64 = 1_000;
 async fn main() {
     idle().await;
     busy().await;
+    latency::by_period().await;
+    latency::by_hints().await;
 }
 
 async fn idle() {
@@ -102,6 +106,6 @@ async fn busy() {
     );
 }
 
-fn verdict(kept: bool) -> &'static str {
+pub(crate) fn verdict(kept: bool) -> &'static str {
     if kept { "ok" } else { "MISS" }
 }

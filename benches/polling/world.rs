@@ -1,7 +1,7 @@
 //! The GitHub model, an observer that polls it, and a mirror in memory, with one stepped clock.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -32,7 +32,7 @@ use codex_k8s::{
 };
 
 /// Issues of each repository.
-const ISSUES: i64 = 10;
+pub(crate) const ISSUES: i64 = 10;
 
 /// The issue that a trigger is put on.
 const LABELLED: u64 = 3;
@@ -46,14 +46,14 @@ pub(crate) fn repository(index: i64) -> String {
     format!("example-org/repository-{index}")
 }
 
-/// How far the clock is ahead of the machine's, in seconds.
-type Ahead = Arc<Mutex<i64>>;
+/// How far the clock is ahead of the machine's.
+type Ahead = Arc<Mutex<TimeDelta>>;
 
 pub(crate) struct World {
-    model: GitHubModel,
-    observer: ForgeObserver,
-    mirror: Mirror,
-    request: PollRequest,
+    pub(crate) model: Arc<GitHubModel>,
+    pub(crate) observer: ForgeObserver,
+    pub(crate) mirror: Mirror,
+    pub(crate) request: PollRequest,
     ahead: Ahead,
     /// Triggers that were not read yet: the repository and the polls since.
     unseen: BTreeMap<String, u32>,
@@ -112,7 +112,7 @@ impl World {
             PollSettings::default(),
         );
         Self {
-            model,
+            model: Arc::new(model),
             observer,
             mirror: Mirror::new(Arc::clone(&ahead)),
             request,
@@ -132,8 +132,25 @@ impl World {
     }
 
     pub(crate) fn advance(&self, seconds: i64) {
-        *self.ahead.lock().unwrap() += seconds;
-        self.model.advance(TimeDelta::seconds(seconds));
+        self.advance_by(TimeDelta::seconds(seconds));
+    }
+
+    pub(crate) fn advance_by(&self, by: TimeDelta) {
+        *self.ahead.lock().unwrap() += by;
+        self.model.advance(by);
+    }
+
+    /// Whose rights are asked for when somebody labels.
+    pub(crate) fn labeller(&self) -> Account {
+        let ada = i64::try_from(self.model.user_id("ada").unwrap()).unwrap();
+        Account {
+            id: UserId(ada),
+            login: "ada".to_owned(),
+        }
+    }
+
+    pub(crate) fn id_of(&self, name: &str) -> RepositoryId {
+        id_of(&self.model, name)
     }
 
     /// One poll; nothing may be unknown after it.
@@ -168,6 +185,11 @@ impl World {
         self.request.branches.retain(|(id, _)| is_fresh(id));
     }
 
+    /// A poll and nothing beside it.
+    pub(crate) async fn poll_only(&self) {
+        self.observer.poll(&self.request, &self.mirror).await;
+    }
+
     /// Somebody writes a comment.
     pub(crate) fn comment(&self, name: String, chance: i64) {
         let number = u64::try_from(chance * 7 % ISSUES + 1).unwrap();
@@ -182,14 +204,7 @@ impl World {
         let repository = id_of(&self.model, &name);
         let number = IssueNumber(i64::try_from(LABELLED).unwrap());
         self.request.hot.push(Subject { repository, number });
-        let ada = i64::try_from(self.model.user_id("ada").unwrap()).unwrap();
-        self.request.actors.push((
-            repository,
-            Account {
-                id: UserId(ada),
-                login: "ada".to_owned(),
-            },
-        ));
+        self.request.actors.push((repository, self.labeller()));
         let branch = BranchName::new(format!("codex/issue-{number}"));
         self.request.branches.push((repository, branch));
         self.unseen.insert(name.clone(), 0);
@@ -283,8 +298,7 @@ fn forge(model: &GitHubModel, ahead: &Ahead, app_id: u64, installation_id: u64) 
     settings.writes_per_minute = 1_000_000;
     let clock = Arc::clone(ahead);
     settings.clock = PauseClock::new(move || {
-        let ahead = u64::try_from(*clock.lock().unwrap()).unwrap_or(0);
-        Instant::now() + Duration::from_secs(ahead)
+        Instant::now() + clock.lock().unwrap().to_std().unwrap_or_default()
     });
     GithubForge::new(
         settings,
@@ -316,7 +330,7 @@ async fn own(forge: &GithubForge, repository: &RepositoryRef) {
 
 /// A mirror in memory.
 #[derive(Debug)]
-struct Mirror {
+pub(crate) struct Mirror {
     ahead: Ahead,
     state: Mutex<Rows>,
 }
@@ -326,6 +340,7 @@ struct Rows {
     mirrors: BTreeMap<RepositoryId, RepositoryMirror>,
     issues: BTreeMap<(RepositoryId, IssueNumber), Issue>,
     events: BTreeMap<EventId, IssueEvent>,
+    rights: BTreeSet<RepositoryId>,
 }
 
 impl Mirror {
@@ -335,12 +350,26 @@ impl Mirror {
             state: Mutex::default(),
         }
     }
+
+    /// Whether a label event of an issue is there.
+    pub(crate) fn has_event(&self, repository: RepositoryId, number: u64) -> bool {
+        let state = self.state.lock().unwrap();
+        let mut events = state.events.values();
+        events.any(|event| {
+            event.repository == repository && u64::try_from(event.number.0) == Ok(number)
+        })
+    }
+
+    /// Whether rights were read in a repository.
+    pub(crate) fn has_rights(&self, repository: RepositoryId) -> bool {
+        self.state.lock().unwrap().rights.contains(&repository)
+    }
 }
 
 #[async_trait]
 impl MirrorStore for Mirror {
     async fn now(&self) -> Result<Timestamp, MirrorError> {
-        Ok(Utc::now() + TimeDelta::seconds(*self.ahead.lock().unwrap()))
+        Ok(Utc::now() + *self.ahead.lock().unwrap())
     }
 
     async fn mirrors(&self) -> Result<Vec<RepositoryMirror>, MirrorError> {
@@ -368,6 +397,8 @@ impl MirrorStore for Mirror {
         for event in batch.events {
             state.events.insert(event.id, event);
         }
+        let rights = batch.permissions.iter().map(|row| row.repository);
+        state.rights.extend(rights);
         if let Some(mirror) = batch.mirror {
             state.mirrors.insert(mirror.id(), mirror);
         }

@@ -1,6 +1,9 @@
 //! The input, looked up instead of walked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use chrono::Duration;
 
@@ -25,6 +28,7 @@ use crate::{
         },
         mirror::{BranchHead, OwnerVariable, PermissionRecord, RepositoryMirror},
         run::{Attempt, Environment, Run},
+        snapshot::StoreSnapshot,
         trigger::{Trigger, TriggerIdentity, TriggerSource},
     },
     observed::model::Observed,
@@ -57,7 +61,7 @@ pub(super) struct Index<'a> {
 
 impl<'a> Index<'a> {
     pub(super) fn new(input: &'a PlanInput) -> Self {
-        let rows = &input.rows;
+        let rows = rows_of(input);
         let own: Vec<OwnIdentity> = rows
             .identities
             .iter()
@@ -67,9 +71,10 @@ impl<'a> Index<'a> {
         let whole = rows.repositories.iter().filter(|row| row.complete);
         let mut labels: BTreeMap<RepositoryId, BTreeSet<LabelName>> =
             whole.map(|row| (row.id(), BTreeSet::new())).collect();
-        for row in &rows.labels {
-            let names = labels.entry(row.repository).or_default();
-            names.insert(row.label.name.clone());
+        // Collected whole: a set made of what is in order already compares each name once.
+        for (id, rows) in group(&rows.labels, |row| row.repository) {
+            let names = rows.into_iter().map(|row| row.label.name.clone());
+            labels.insert(id, names.collect());
         }
         let mut index = Self {
             input,
@@ -115,7 +120,7 @@ impl<'a> Index<'a> {
                 .collect(),
             runs: rows.runs.iter().map(|row| (row.id, row)).collect(),
             attempts: group(&rows.attempts, |row| row.run),
-            environments: rows.environments.iter().map(|row| (row.run, row)).collect(),
+            environments: environments(input),
             facts: group(&rows.facts, |row| row.run),
             approvals: rows.approvals.iter().map(|row| (row.id, row)).collect(),
             effects: rows
@@ -403,6 +408,30 @@ impl<'a> Index<'a> {
             .copied()
             .unwrap_or(subject.number)
     }
+}
+
+/// The rows that a plan looks at. Where every namespace of ours has its run there are no orphans
+/// to be judged by them.
+fn rows_of(input: &PlanInput) -> &StoreSnapshot {
+    static NONE: LazyLock<StoreSnapshot> = LazyLock::new(StoreSnapshot::default);
+    let explained = || {
+        let known = environments(input);
+        let snapshot = input.cluster.known();
+        let mut namespaces = snapshot.iter().flat_map(|snapshot| &snapshot.namespaces);
+        namespaces.all(|row| {
+            let run = row.owner.run.map(RunId);
+            run.is_some_and(|run| known.contains_key(&run))
+        })
+    };
+    if input.scope == Scope::Orphans && explained() {
+        return &NONE;
+    }
+    &input.rows
+}
+
+fn environments(input: &PlanInput) -> BTreeMap<RunId, &Environment> {
+    let rows = input.rows.environments.iter();
+    rows.map(|row| (row.run, row)).collect()
 }
 
 pub(super) fn group<T, K: Ord>(rows: &[T], key: impl Fn(&T) -> K) -> BTreeMap<K, Vec<&T>> {

@@ -197,7 +197,8 @@ mod tests {
         let mut period = Period::new(FLOOR, CEILING);
         let now = Instant::now();
         period.observe(&[window(1_000, Duration::from_mins(30))], now);
-        period.observe(&[window(900, Duration::from_mins(29))], now + FLOOR);
+        let left = Duration::from_mins(30) - FLOOR;
+        period.observe(&[window(900, left)], now + FLOOR);
         let before = period.present();
         assert!(before > FLOOR);
         let later = now + Duration::from_mins(31);

@@ -32,6 +32,8 @@ pub(super) struct Memory {
     pub(super) conversations: BTreeMap<IssueNumber, Timestamp>,
     /// When the owner variable was read.
     pub(super) owner_read: Option<Timestamp>,
+    /// When the variables that are ours were read.
+    pub(super) variables_read: Option<Timestamp>,
     /// When the last sweep was.
     pub(super) swept: Option<Timestamp>,
     /// When branches were read.

@@ -165,7 +165,7 @@ impl Reader<'_> {
             }
         };
         let Look { whole, sweep } = look;
-        if sweep {
+        if sweep && self.are_variables_due(&before, memory) {
             self.read_variables(&mut mirror, &mut batch, &mut notes)
                 .await?;
         }

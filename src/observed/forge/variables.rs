@@ -29,6 +29,10 @@ impl Reader<'_> {
         notes: &mut Vec<String>,
     ) -> Result<(), Failure> {
         let now = self.began_at;
+        let was_settled = matches!(
+            mirror.owner_variable,
+            OwnerVariable::Ours | OwnerVariable::Forbidden | OwnerVariable::Other { .. }
+        );
         let every = match mirror.owner_variable {
             OwnerVariable::Ours | OwnerVariable::Forbidden => {
                 let every = self.settings.owner_variable_every;
@@ -55,11 +59,40 @@ impl Reader<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        memory.owner_read = Some(now);
+        // Once it is settled the next read is due at a moment of its own within the interval.
+        memory.owner_read = Some(if was_settled {
+            now
+        } else {
+            staggered(mirror.id(), self.settings.owner_variable_every, now)
+        });
         Ok(())
     }
 
-    /// Reads the variables that are ours by name, with the sweep.
+    /// Whether the variables that are ours are to be read with this sweep: with the first read
+    /// of a repository, and then as often as whose it is. They are a request for each.
+    pub(super) fn are_variables_due(
+        &self,
+        before: &Option<RepositoryMirror>,
+        memory: &mut Memory,
+    ) -> bool {
+        let (now, every) = (self.began_at, self.settings.owner_variable_every);
+        let own_moment = || staggered(self.detection.id, every, now);
+        if before.as_ref().is_none_or(|mirror| !mirror.complete) {
+            memory.variables_read = Some(own_moment());
+            return true;
+        }
+        let due = is_due(
+            Some(*memory.variables_read.get_or_insert_with(own_moment)),
+            every,
+            now,
+        );
+        if due {
+            memory.variables_read = Some(now);
+        }
+        due
+    }
+
+    /// Reads the variables that are ours by name.
     pub(super) async fn read_variables(
         &self,
         mirror: &mut RepositoryMirror,
