@@ -338,11 +338,11 @@ async fn variables_of_ours_are_read_with_the_sweep_and_others_not_kept() {
         value: "run:dev".to_owned(),
     };
     assert_eq!(read(&mirror), [label]);
-    // Only the next sweep reads them again.
+    // They are a request for each repository: read again as rarely as whose it is.
     mirror.0.lock().unwrap().variables.clear();
     observer.poll(&request, &mirror).await;
     assert_eq!(read(&mirror), []);
-    mirror.0.lock().unwrap().ahead += chrono::TimeDelta::minutes(16);
+    mirror.0.lock().unwrap().ahead += chrono::TimeDelta::hours(7);
     observer.poll(&request, &mirror).await;
     assert_eq!(read(&mirror).len(), 1);
 }
