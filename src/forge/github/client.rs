@@ -187,9 +187,8 @@ impl Client {
 
     /// Notes a budget that an answer's body tells.
     pub(super) fn note_budget(&self, resource: &str, left: BudgetLeft, date: Timestamp) {
-        let now = self.settings.clock.now();
+        let (name, now) = (&self.settings.credential_name, self.settings.clock.now());
         self.budget.note_body(resource, left, date.timestamp(), now);
-        let name = &self.settings.credential_name;
         self.metrics.note_budget(name, resource, left);
     }
 
