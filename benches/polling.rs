@@ -78,7 +78,7 @@ async fn busy() {
     for poll in 0..POLLS {
         for busy in 0..BUSY {
             if (poll + busy) % 2 == 0 {
-                world.comment(repository(busy), poll + busy);
+                world.comment(&repository(busy), poll + busy);
             }
             if poll == busy * POLLS / BUSY {
                 world.trigger(repository(busy));
@@ -86,7 +86,7 @@ async fn busy() {
             }
         }
         for busy in live.remove(&poll).unwrap_or_default() {
-            world.finish(repository(busy));
+            world.finish(&repository(busy));
         }
         // Somewhere between two polls.
         world.advance(PERIOD_SECONDS / 3);

@@ -191,9 +191,9 @@ impl World {
     }
 
     /// Somebody writes a comment.
-    pub(crate) fn comment(&self, name: String, chance: i64) {
+    pub(crate) fn comment(&self, name: &str, chance: i64) {
         let number = u64::try_from(chance * 7 % ISSUES + 1).unwrap();
-        self.model.comment(&name, number, "ada", "A word.").unwrap();
+        self.model.comment(name, number, "ada", "A word.").unwrap();
     }
 
     /// Somebody labels an issue; from then on it is hot.
@@ -212,15 +212,15 @@ impl World {
     }
 
     /// The run ends: the platform comments, exchanges the labels, and lets the issue go.
-    pub(crate) fn finish(&mut self, name: String) {
+    pub(crate) fn finish(&mut self, name: &str) {
         let bot = "codex[bot]";
         let model = &self.model;
-        model.comment(&name, LABELLED, bot, "Done.").unwrap();
+        model.comment(name, LABELLED, bot, "Done.").unwrap();
         model
-            .add_label(&name, LABELLED, bot, "state:in-review")
+            .add_label(name, LABELLED, bot, "state:in-review")
             .unwrap();
-        model.remove_label(&name, LABELLED, bot, "run:dev").unwrap();
-        let id = id_of(model, &name);
+        model.remove_label(name, LABELLED, bot, "run:dev").unwrap();
+        let id = id_of(model, name);
         self.request.hot.retain(|subject| subject.repository != id);
     }
 

@@ -114,14 +114,14 @@ fn answer(said: Said, tail: &str) -> Answer {
             .collect(),
         explanations: said
             .explanations
-            .into_iter()
+            .iter()
             .take(MAX_EXPLANATIONS)
             .map(short)
             .collect(),
     }
 }
 
-fn short(said: Explanation) -> Explanation {
+fn short(said: &Explanation) -> Explanation {
     let short = |text: &str| cut(text.trim(), MAX_EXPLANATION_CHARS);
     Explanation {
         file: said.file.as_deref().map(short),

@@ -185,14 +185,13 @@ async fn known(args: &BudgetArgs, settings: &Settings) -> anyhow::Result<Known> 
         }
         Err(error) => return Err(error).context("connect to Postgres"),
     };
-    let desired = match from_folder {
-        Some(desired) => desired,
-        None => {
-            let accepted = store.last_accepted_config().await?;
-            let accepted = accepted.context("no config is accepted yet: name a folder")?;
-            serde_json::from_value::<Desired>(accepted.desired)
-                .context("read the last accepted config")?
-        }
+    let desired = if let Some(desired) = from_folder {
+        desired
+    } else {
+        let accepted = store.last_accepted_config().await?;
+        let accepted = accepted.context("no config is accepted yet: name a folder")?;
+        serde_json::from_value::<Desired>(accepted.desired)
+            .context("read the last accepted config")?
     };
     let rows = store.load_pass(None).await.context("load the rows")?;
     let request = poll_request(&desired, Some(&rows));

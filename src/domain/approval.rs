@@ -396,13 +396,14 @@ mod tests {
 
     #[test]
     fn what_is_decided_stays_decided() {
+        use ApprovalState::{Applied, Approved, Denied, Requested};
+
         for from in ApprovalState::iter().filter(|state| state.is_terminal()) {
             assert!(
                 !ApprovalState::iter().any(|to| from.may_become(to)),
                 "{from}"
             );
         }
-        use ApprovalState::{Applied, Approved, Denied, Requested};
         assert!(Requested.may_become(Approved) && Requested.may_become(Denied));
         assert!(!Requested.may_become(Applied) && Approved.may_become(Applied));
     }

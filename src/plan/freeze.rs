@@ -185,9 +185,12 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         LabelMeaning::Reasoning(effort) => Some(effort.as_str().to_owned()),
         _ => None,
     })?;
-    let default = |own: bool| match own {
-        true => ChoiceSource::AgentDefault,
-        false => ChoiceSource::PlatformDefault,
+    let default = |own: bool| {
+        if own {
+            ChoiceSource::AgentDefault
+        } else {
+            ChoiceSource::PlatformDefault
+        }
     };
     let (model, model_source) = model.unwrap_or_else(|| {
         let source = default(agent.spec.model.is_some());

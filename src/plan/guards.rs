@@ -108,13 +108,11 @@ pub(super) fn judge(asked: &Asked<'_>) -> Judged {
 }
 
 fn stage_known(asked: &Asked<'_>) -> Judged {
-    match asked.stage() {
-        Some(_) => Judged::Ready,
-        None => {
-            let kind = &asked.trigger.kind.stage;
-            wait_config(format!("the config knows no stage `{kind}`"))
-        }
+    if asked.stage().is_some() {
+        return Judged::Ready;
     }
+    let kind = &asked.trigger.kind.stage;
+    wait_config(format!("the config knows no stage `{kind}`"))
 }
 
 fn agent_enabled(asked: &Asked<'_>) -> Judged {

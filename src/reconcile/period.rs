@@ -157,7 +157,10 @@ mod tests {
         let (mut passed, mut remaining, mut longest) = (Duration::ZERO, 5_000_u64, FLOOR);
         while passed < HOUR {
             remaining = remaining.saturating_sub(price(passed));
-            period.observe(&[window(remaining, HOUR - passed)], began + passed);
+            period.observe(
+                &[window(remaining, HOUR.saturating_sub(passed))],
+                began + passed,
+            );
             longest = longest.max(period.present());
             passed += period.present();
         }
@@ -197,7 +200,7 @@ mod tests {
         let mut period = Period::new(FLOOR, CEILING);
         let now = Instant::now();
         period.observe(&[window(1_000, Duration::from_mins(30))], now);
-        let left = Duration::from_mins(30) - FLOOR;
+        let left = Duration::from_mins(30).saturating_sub(FLOOR);
         period.observe(&[window(900, left)], now + FLOOR);
         let before = period.present();
         assert!(before > FLOOR);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     desired::model::Desired,
     domain::{
+        approval::Approval,
         ids::{BranchName, IssueNumber, RepositoryId, Subject},
         run::Run,
         snapshot::StoreSnapshot,
@@ -66,13 +67,13 @@ fn is_hot(run: &Run, rows: &StoreSnapshot) -> bool {
 
 fn hot(live: &[&Trigger], runs: &[&Run], rows: &StoreSnapshot) -> Vec<Subject> {
     let on = |repository, number| Subject { repository, number };
-    let mut hot: BTreeSet<Subject> = live.iter().map(|trigger| trigger.subject()).collect();
+    let mut hot: BTreeSet<Subject> = live.iter().copied().map(Trigger::subject).collect();
     for run in runs {
         hot.extend([run.subject(), run.work_subject()]);
         hot.extend(run.pull_request.map(|number| on(run.repository, number)));
     }
     let waiting = rows.approvals.iter().filter(|row| !row.settled);
-    hot.extend(waiting.map(|row| row.subject()));
+    hot.extend(waiting.map(Approval::subject));
     // A revise needs the pull request of the work item, whose run may be over long since.
     let revised = rows
         .runs

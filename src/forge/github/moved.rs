@@ -2,7 +2,10 @@
 //! moved (and where branches stand), those subjects and the hot ones, the conversations of the
 //! hot ones that moved. No query is one repository's alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -207,25 +210,31 @@ impl<'q> Work<'q> {
         let mut fields = "databaseId".to_owned();
         if self.query.since.is_some() {
             for (name, of) in [("movedIssues", "issues"), ("movedPulls", "pullRequests")] {
-                fields.push_str(&format!(
+                write!(
+                    fields,
                     " {name}: {of}(first: {SHOWN}, orderBy: {{field: UPDATED_AT, direction: DESC}}) \
                      {{ nodes {{ id number updatedAt }} }}"
-                ));
+                )
+                .expect("a String takes every write");
             }
         }
         if !self.query.sweep.is_empty() {
             for (name, of) in [("sweptIssues", "issues"), ("sweptPulls", "pullRequests")] {
-                fields.push_str(&format!(
+                write!(
+                    fields,
                     " {name}: {of}(first: 100, states: OPEN, labels: $labels) \
                      {{ totalCount nodes {{ id number updatedAt }} }}"
-                ));
+                )
+                .expect("a String takes every write");
             }
             fields.push_str(" labels(first: 100) { totalCount nodes { name color description } }");
         }
         for index in 0..self.query.branches.len() {
-            fields.push_str(&format!(
+            write!(
+                fields,
                 " b{index}: ref(qualifiedName: $BRANCH{index}) {{ target {{ oid }} }}"
-            ));
+            )
+            .expect("a String takes every write");
         }
         fields
     }
@@ -403,9 +412,11 @@ fn list_query(works: &[&mut Work<'_>]) -> (String, Value) {
             bind(format!("r{index}b{at}"), "String!", Value::from(full));
         }
         let selection = work.selection().replace("$BRANCH", &format!("$r{index}b"));
-        fields.push_str(&format!(
-            "  r{index}: repository(owner: $o{index}, name: $n{index}) {{ {selection} }}\n"
-        ));
+        writeln!(
+            fields,
+            "  r{index}: repository(owner: $o{index}, name: $n{index}) {{ {selection} }}"
+        )
+        .expect("a String takes every write");
     }
     let parameters = parameters.join(", ");
     (

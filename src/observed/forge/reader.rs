@@ -165,7 +165,7 @@ impl Reader<'_> {
             }
         };
         let Look { whole, sweep } = look;
-        if sweep && self.are_variables_due(&before, memory) {
+        if sweep && self.are_variables_due(before.as_ref(), memory) {
             self.read_variables(&mut mirror, &mut batch, &mut notes)
                 .await?;
         }

@@ -72,12 +72,12 @@ impl Reader<'_> {
     /// of a repository, and then as often as whose it is. They are a request for each.
     pub(super) fn are_variables_due(
         &self,
-        before: &Option<RepositoryMirror>,
+        before: Option<&RepositoryMirror>,
         memory: &mut Memory,
     ) -> bool {
         let (now, every) = (self.began_at, self.settings.owner_variable_every);
         let own_moment = || staggered(self.detection.id, every, now);
-        if before.as_ref().is_none_or(|mirror| !mirror.complete) {
+        if before.is_none_or(|mirror| !mirror.complete) {
             memory.variables_read = Some(own_moment());
             return true;
         }

@@ -120,13 +120,14 @@ async fn a_label_costs_one_read_of_events() {
     polled.scene.label(IssueNumber(2));
     let (_, requests) = polled.poll().await;
     assert_eq!(requests, asked(&[("POST /graphql", 3), (EVENTS, 1)]));
-    let state = polled.memory.0.lock().unwrap();
-    let labelled = state.events.values().filter(|event| event.number.0 == 2);
-    assert_eq!(labelled.count(), 1);
-    let repository = polled.scene.repo(REPO).id;
-    let issue = &state.issues[&(repository, IssueNumber(2))];
-    assert_eq!(issue.labels, [label("run:dev")]);
-    drop(state);
+    {
+        let state = polled.memory.0.lock().unwrap();
+        let labelled = state.events.values().filter(|event| event.number.0 == 2);
+        assert_eq!(labelled.count(), 1);
+        let repository = polled.scene.repo(REPO).id;
+        let issue = &state.issues[&(repository, IssueNumber(2))];
+        assert_eq!(issue.labels, [label("run:dev")]);
+    }
     // It is looked at until nothing of it can be hidden; its event is known.
     for _ in 0..2 {
         let (_, requests) = polled.poll().await;

@@ -149,6 +149,7 @@ fn repository_id(name: &str) -> RepositoryId {
 }
 
 impl Player {
+    #[expect(clippy::too_many_lines, reason = "one line a command")]
     fn command(&mut self, words: &[&str]) {
         let world = &mut self.world;
         match *words {

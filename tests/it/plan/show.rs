@@ -52,6 +52,10 @@ impl World {
     }
 
     /// One part of the world.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one part of the world after the other"
+    )]
     pub(super) fn show(&self, what: &str) -> String {
         let mut out = String::new();
         match what {

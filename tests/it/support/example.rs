@@ -46,7 +46,7 @@ impl Cut {
                 let file = path.rsplit('/').next().unwrap_or_default();
                 let is = |stage: &&str| file.starts_with(*stage);
                 // The agent with one stage leaves it out of its files' names.
-                let kept = self.stages.len() == 1 || self.stages.iter().any(|stage| is(&stage));
+                let kept = self.stages.len() == 1 || self.stages.iter().any(is);
                 kept.then(|| text.to_owned())
             }
             _ if of_an_agent => None,

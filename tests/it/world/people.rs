@@ -130,11 +130,11 @@ fn commit(forge: &GitHubModel, branch: &str) -> String {
 /// The code of the newest request on an issue, as people read it there.
 fn newest_code(outside: &Outside, on: u64) -> String {
     let comments = our_comments(outside, on);
-    let codes = comments.iter().filter_map(|comment| {
+    let codes = comments.iter().rev().filter_map(|comment| {
         let (_, rest) = comment["body"].as_str()?.split_once("/approve ")?;
         rest.split_whitespace().next().map(str::to_owned)
     });
-    codes.last().expect("a request is there")
+    codes.into_iter().next().expect("a request is there")
 }
 
 fn our_comment(outside: &Outside, on: u64) -> u64 {
