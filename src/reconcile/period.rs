@@ -11,6 +11,13 @@ use crate::forge::BudgetWindow;
 /// A share of each budget that polling leaves to writes and to hinted reads, in percent.
 const RESERVE_PERCENT: u64 = 10;
 
+/// How far ahead of an even spending a budget may be before anything is slowed, in percent of it:
+/// what is made once, such as the labels of a repository that was just bound, is no pace.
+const AHEAD_PERCENT: u64 = 20;
+
+/// The span in which a forge fills a budget again.
+const WINDOW: Duration = Duration::from_hours(1);
+
 /// A newer cost counts for a quarter: one dear poll does not make the next ones rare.
 const NEWER: f64 = 0.25;
 
@@ -78,6 +85,9 @@ impl Period {
                 used: used + cost.unwrap_or(0.0) * periods,
                 limit: window.limit,
             });
+            if is_ahead_little(window) {
+                continue;
+            }
             let reserve = window.limit * RESERVE_PERCENT / 100;
             let spendable = as_f64(window.remaining.saturating_sub(reserve));
             let Some(cost) = cost.filter(|cost| *cost > 0.0) else {
@@ -131,6 +141,13 @@ fn as_f64(number: u64) -> f64 {
     number as f64
 }
 
+/// Whether less was spent than an even spending would have by now, or little more.
+fn is_ahead_little(window: &BudgetWindow) -> bool {
+    let even = as_f64(window.limit) * window.resets_in.div_duration_f64(WINDOW);
+    let ahead = as_f64(window.limit * AHEAD_PERCENT / 100);
+    as_f64(window.remaining) + ahead >= even
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +188,13 @@ mod tests {
     fn a_budget_that_lasts_leaves_the_period_alone() {
         let (remaining, longest, _) = hour(|_| 14);
         assert_eq!((remaining, longest), (5_000 - 120 * 14, FLOOR));
+    }
+
+    #[test]
+    fn what_is_spent_once_slows_nothing() {
+        let labels_first = |passed| if passed < FLOOR * 4 { 100 } else { 4 };
+        let (_, longest, _) = hour(labels_first);
+        assert_eq!(longest, FLOOR);
     }
 
     #[test]

@@ -224,8 +224,15 @@ async fn branches_and_pull_requests_come_with_what_moved() {
     let forge = polled.scene.forge();
     let made = forge.create_pull(&repository, &new).await.unwrap();
     let (_, requests) = polled.poll().await;
-    let reviews = ("GET /repos/{owner}/{repo}/pulls/{pull_number}/reviews", 1);
-    assert_eq!(requests, asked(&[("POST /graphql", 3), reviews]));
+    // What people say on lines belongs to their reviews and is read with them.
+    let rest = [
+        "GET /repos/{owner}/{repo}/pulls/{pull_number}/reviews",
+        "GET /repos/{owner}/{repo}/pulls/{pull_number}/comments",
+        "GET /repos/{owner}/{repo}/issues/{issue_number}/comments",
+    ];
+    let [reviews, on_lines, comments] = rest.map(|path| (path, 1));
+    let wanted = [("POST /graphql", 3), reviews, on_lines, comments];
+    assert_eq!(requests, asked(&wanted));
     let state = polled.memory.0.lock().unwrap();
     assert_eq!(state.pulls[&made.number], made, "as REST has it");
     assert_eq!(
