@@ -11,9 +11,9 @@ use crate::forge::BudgetWindow;
 /// A share of each budget that polling leaves to writes and to hinted reads, in percent.
 const RESERVE_PERCENT: u64 = 10;
 
-/// How far ahead of an even spending a budget may be before anything is slowed, in percent of it:
-/// what is made once, such as the labels of a repository that was just bound, is no pace.
-const AHEAD_PERCENT: u64 = 20;
+/// Nothing is slowed while this share of what an even spending would leave is left: what is made
+/// once, such as the labels of a repository that was just bound, is no pace.
+const PLENTY: f64 = 0.8;
 
 /// The span in which a forge fills a budget again.
 const WINDOW: Duration = Duration::from_hours(1);
@@ -85,14 +85,14 @@ impl Period {
                 used: used + cost.unwrap_or(0.0) * periods,
                 limit: window.limit,
             });
-            if is_ahead_little(window) {
-                continue;
-            }
             let reserve = window.limit * RESERVE_PERCENT / 100;
             let spendable = as_f64(window.remaining.saturating_sub(reserve));
             let Some(cost) = cost.filter(|cost| *cost > 0.0) else {
                 continue;
             };
+            if is_plenty(spendable, window) {
+                continue;
+            }
             // So many periods are left to spend it in.
             let period = left * cost / spendable.max(f64::EPSILON);
             let most = self.ceiling.as_secs_f64();
@@ -141,11 +141,10 @@ fn as_f64(number: u64) -> f64 {
     number as f64
 }
 
-/// Whether less was spent than an even spending would have by now, or little more.
-fn is_ahead_little(window: &BudgetWindow) -> bool {
+/// Whether so much is left to spend that a pace which would not last may still be none.
+fn is_plenty(spendable: f64, window: &BudgetWindow) -> bool {
     let even = as_f64(window.limit) * window.resets_in.div_duration_f64(WINDOW);
-    let ahead = as_f64(window.limit * AHEAD_PERCENT / 100);
-    as_f64(window.remaining) + ahead >= even
+    spendable >= even * PLENTY
 }
 
 #[cfg(test)]
