@@ -29,7 +29,7 @@ use sqlx::PgPool;
 use crate::support::cluster::RealCluster;
 
 /// No wait is longer, unless a test says what it promises.
-pub(super) const DEADLINE: Duration = Duration::from_secs(90);
+pub(super) const DEADLINE: Duration = Duration::from_mins(5);
 /// The metric that counts passes.
 pub(super) const PASSES: &str = "codexk8s_pass_duration_seconds_count";
 /// What `make image` calls it.
