@@ -35,11 +35,14 @@ impl<'a> Upkeep<'a> {
         let rows = &index.input.rows;
         let labels = rows.labels.iter();
         let variables = rows.variables.iter();
-        let since = index.now() - Duration::minutes(1);
+        let minute = Duration::minutes(1);
+        let is_near = |at: Timestamp| index.now() - minute < at && at < index.now() + minute;
         let effects = index.effects.values();
+        // What failed counts while it is tried again: a forge that refuses is not asked more and
+        // more. What waits for long, as without rights, leaves the room to others.
         let lately = effects.filter(|effect| {
             UPKEEP.iter().any(|kind| effect.kind == kind.to_string())
-                && effect.done_at.is_some_and(|at| at > since)
+                && (effect.done_at.is_some_and(is_near) || effect.next_at.is_some_and(is_near))
         });
         let left = index
             .settings()
@@ -74,9 +77,25 @@ impl<'a> Upkeep<'a> {
         }
     }
 
-    fn may(&mut self) -> bool {
-        self.held_back |= self.left == 0;
-        self.left > 0
+    /// Plans a write, unless it is a new one and there is no room for it; what failed before has
+    /// its room already.
+    fn ensure(
+        &mut self,
+        index: &Index<'_>,
+        plan: &mut PlanBuilder<'_>,
+        key: String,
+        kind: ActionKind,
+    ) -> Ensure {
+        let is_new = index.effect(&key).is_none_or(|effect| effect.attempts == 0);
+        if is_new && self.left == 0 {
+            self.held_back = true;
+            return Ensure::Held;
+        }
+        let found = plan.ensure(key, None, kind);
+        if is_new && found == Ensure::Added {
+            self.left -= 1;
+        }
+        found
     }
 }
 
@@ -133,13 +152,8 @@ pub(super) fn ensure_labels(
         if is_hidden(index, &key, &kind) {
             continue;
         }
-        if !upkeep.may() {
-            return;
-        }
-        match plan.ensure(key, None, kind) {
-            Ensure::Added => upkeep.left -= 1,
-            Ensure::Backoff(at) => report_retry(plan, mirror, at),
-            Ensure::Held | Ensure::NotNeeded => {}
+        if let Ensure::Backoff(at) = upkeep.ensure(index, plan, key, kind) {
+            report_retry(plan, mirror, at);
         }
     }
 }
@@ -227,16 +241,10 @@ pub(super) fn ensure_variables(
         if is_hidden(index, &key, &kind) {
             continue;
         }
-        if !upkeep.may() {
-            return;
-        }
         let failure = index
             .effect(&key)
             .and_then(|effect| effect.last_error.clone());
-        let found = plan.ensure(key, None, kind);
-        if found == Ensure::Added {
-            upkeep.left -= 1;
-        }
+        let found = upkeep.ensure(index, plan, key, kind);
         if let Some(why) = failure {
             let when = match found {
                 Ensure::Backoff(at) => format!("retried at {}", at.format("%Y-%m-%dT%H:%M:%SZ")),

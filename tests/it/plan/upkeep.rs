@@ -9,7 +9,7 @@ use codex_k8s::{
         mirror::OwnerVariable,
         snapshot::{RepositoryLabel, RepositoryVariable},
     },
-    plan::{ActionKind, Plan},
+    plan::{ActionKind, ActionName, Plan},
 };
 
 use super::world::{HELLO, NOTES, World};
@@ -194,6 +194,29 @@ fn a_catalogue_is_written_few_writes_a_minute_and_the_rest_is_announced() {
     let wanted = (world.rows.labels.len() + world.rows.variables.len()).div_ceil(10);
     assert!(minutes >= wanted, "{minutes} minutes");
     assert!(world.rows.labels.len() > 60 && world.rows.variables.len() > 60);
+}
+
+#[test]
+fn a_forge_that_refuses_is_not_asked_for_more_and_more() {
+    let mut world = World::example();
+    world.rows.labels.clear();
+    world.make_labels();
+    world.rows.labels.truncate(4);
+    world.settings.upkeep_per_minute = 10;
+    world.failing.insert(ActionName::EnsureLabel);
+    for _ in 0..10 {
+        world.pass();
+        world.now += chrono::Duration::seconds(5);
+    }
+    let rows = world.rows.effects.iter();
+    let tried = rows.filter(|row| row.kind == ActionName::EnsureLabel.to_string());
+    assert_eq!(tried.count(), 10, "each again and again, and no others");
+    world.failing.clear();
+    for _ in 0..20 {
+        world.pass();
+        world.now += chrono::Duration::minutes(1);
+    }
+    assert_eq!(upkeep(&world.pass()), 0, "all of it is there in the end");
 }
 
 #[test]
