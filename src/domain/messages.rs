@@ -18,6 +18,7 @@ mod pull_request;
 mod reasons;
 mod status;
 mod trigger;
+mod words;
 
 #[cfg(test)]
 mod tests;

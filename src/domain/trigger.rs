@@ -165,6 +165,8 @@ pub enum RefusalReason {
     PullRequestClosed,
     /// A review of the work of a stage that is not revised.
     NotRevisable,
+    /// People asked afterwards for a stage that takes the work on the issue back.
+    Superseded,
     /// The repository is no longer in the config.
     Unbound,
     /// It had run its course before the database was restored: we took its label off.
@@ -239,6 +241,18 @@ impl Trigger {
             repository: self.identity.repository,
             number: self.number,
         }
+    }
+
+    /// Its place among others, the oldest first: by the forge's clock, then by the forge's ids,
+    /// which grow. Neither when it was read nor when its row was written counts.
+    pub fn place(&self) -> (Timestamp, TriggerSource, usize, &str) {
+        let source_id = &self.identity.source_id;
+        (
+            self.occurred_at,
+            self.identity.source,
+            source_id.len(),
+            source_id,
+        )
     }
 }
 

@@ -6,7 +6,7 @@
 use chrono::Duration;
 use serde_json::json;
 
-use super::{action::ActionKind, builder::PlanBuilder, event, index::Index};
+use super::{action::ActionKind, builder::PlanBuilder, event, index::Index, reopen};
 use crate::{
     cluster::{DeleteTarget, ObjectRef, Propagation, snapshot::NamespacePhase},
     desired::model::LabelMeaning,
@@ -93,7 +93,7 @@ fn kept(index: &Index<'_>, run: &Run, environment: &Environment) -> Keep {
     {
         return Keep::No;
     }
-    if !index.repositories.contains_key(&run.repository) {
+    if !index.repositories.contains_key(&run.repository) || reopen::is_taken_back(index, run) {
         return Keep::No;
     }
     if let Err(reason) = index.repository(run.repository) {

@@ -14,8 +14,9 @@ use super::{
     event,
     guards::{self, Asked},
     index::Index,
+    reasons::{is_answered, refusal_text, wait_state, wait_text},
     recover::begun,
-    review,
+    reopen, review,
     sighting::{report, withdrawn_by},
 };
 use crate::{
@@ -48,7 +49,7 @@ pub(super) fn step_dispositions(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     }
     for (work_item, triggers) in &index.waiting {
         let mut triggers = triggers.clone();
-        triggers.sort_by_key(|trigger| (trigger.occurred_at, trigger.identity.clone()));
+        triggers.sort_by(|one, other| one.place().cmp(&other.place()));
         decide_work_item(index, plan, *work_item, &triggers);
     }
 }
@@ -156,7 +157,8 @@ fn conflicting(
     contending: &[&Trigger],
     current: Option<&Run>,
 ) -> BTreeSet<LabelName> {
-    let pending = current.filter(|run| run.state == RunState::Pending);
+    let pending = current
+        .filter(|run| run.state == RunState::Pending && reopen::stopped_by(index, run).is_none());
     let kinds: BTreeSet<&TriggerKind> = contending
         .iter()
         .map(|t| &t.kind)
@@ -250,13 +252,17 @@ pub(super) fn judge(index: &Index<'_>, trigger: &Trigger) -> Judged {
     if authority::content_changed(index, &project.spec, trigger, issue) {
         return Judged::Refuse(RefusalReason::ContentChanged);
     }
-    guards::judge(&Asked {
+    let judged = guards::judge(&Asked {
         index,
         trigger,
         issue,
         desired,
         project: project_key,
-    })
+    });
+    if contends(&judged) && reopen::takes_back(index, trigger) {
+        return Judged::Refuse(RefusalReason::Superseded);
+    }
+    judged
 }
 
 fn readable<'a>(index: &Index<'a>, trigger: &Trigger) -> Result<&'a Issue, String> {
@@ -417,77 +423,4 @@ fn decide(
             event: event::of_trigger(trigger, kind, event::human(trigger.actor.as_ref()), reason),
         },
     );
-}
-
-/// Whether a refusal is answered on the issue: only where the person could have known no better.
-pub(super) fn is_answered(reason: &RefusalReason) -> bool {
-    match reason {
-        RefusalReason::ContentChanged
-        | RefusalReason::NoPullRequest
-        | RefusalReason::NotRevisable => true,
-        RefusalReason::NoRights
-        | RefusalReason::Bot
-        | RefusalReason::Historical
-        | RefusalReason::PullRequestClosed
-        | RefusalReason::Unbound
-        | RefusalReason::Consumed => false,
-    }
-}
-
-/// A refusal in one sentence.
-pub(super) fn refusal_text(reason: &RefusalReason) -> &'static str {
-    match reason {
-        RefusalReason::NoRights => "refused: the actor may not start runs here",
-        RefusalReason::Bot => "refused: set by a bot, an app or one of our own identities",
-        RefusalReason::ContentChanged => {
-            "refused: title or body changed after the trigger by someone who may not start runs"
-        }
-        RefusalReason::Historical => "refused: older than the repository's binding",
-        RefusalReason::NoPullRequest => "refused: there is no open pull request of ours to revise",
-        RefusalReason::Consumed => {
-            "it had run its course before the database was restored; its label is off"
-        }
-        RefusalReason::PullRequestClosed => "refused: the pull request was closed or merged before",
-        RefusalReason::NotRevisable => {
-            "refused: the work of this stage is not revised; its label starts it anew"
-        }
-        RefusalReason::Unbound => "refused: the repository is no longer in the config",
-    }
-}
-
-fn wait_state(reason: &WaitReason) -> ReportState {
-    match reason {
-        WaitReason::IdentitiesUnknown
-        | WaitReason::PermissionUnknown
-        | WaitReason::SubjectUnknown { .. }
-        | WaitReason::PullRequestUnknown => ReportState::Unknown,
-        _ => ReportState::Waiting,
-    }
-}
-
-fn wait_text(reason: &WaitReason) -> String {
-    match reason {
-        WaitReason::New => "seen".to_owned(),
-        WaitReason::IdentitiesUnknown => "waits: our own identities are not read yet".to_owned(),
-        WaitReason::PermissionUnknown => "waits: the actor's permission is not read yet".to_owned(),
-        WaitReason::SubjectUnknown { why } | WaitReason::Config { why } => {
-            format!("waits: {why}")
-        }
-        WaitReason::Conflict { labels } => {
-            let labels: Vec<_> = labels.iter().map(LabelName::as_str).collect();
-            format!(
-                "waits: the labels {} contradict each other, keep one",
-                labels.join(" and ")
-            )
-        }
-        WaitReason::BehindRun { run } => format!("waits behind run {run} of the same work item"),
-        WaitReason::StageMissing { stage } => {
-            format!("waits: stage `{stage}` has not succeeded on this issue")
-        }
-        WaitReason::Blocked { label } => format!("waits: label `{label}` is on the issue"),
-        WaitReason::Suspended => "waits: the project or platform is suspended".to_owned(),
-        WaitReason::PullRequestUnknown => {
-            "waits: the pull request to revise is not read yet".to_owned()
-        }
-    }
 }

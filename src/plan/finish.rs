@@ -9,10 +9,10 @@ use super::{
     action::ActionKind,
     builder::{Ensure, PlanBuilder},
     comment::{self, Commented},
-    disposition::{is_answered, refusal_text},
     event,
     freeze::{clear_labels, outcome_labels},
     index::Index,
+    reasons::{is_answered, refusal_text},
     sighting::{report, withdrawn_by},
 };
 use crate::domain::{
@@ -272,7 +272,12 @@ fn unlabel_key(run: &Run, subject: Subject, label: &LabelName) -> String {
     format!("run/{}/unlabel/{}/{label}", run.id, subject.number)
 }
 
-fn remove(plan: &mut PlanBuilder<'_>, run: &Run, subject: Subject, label: &LabelName) -> Ensure {
+pub(super) fn remove(
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    subject: Subject,
+    label: &LabelName,
+) -> Ensure {
     let Some(repository) = plan.repository_of(run) else {
         return Ensure::NotNeeded;
     };

@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use super::{context::context, index::Index, revise::revised_pull};
+use super::{context::context, index::Index, reopen, revise::revised_pull};
 use crate::{
     cluster::manifests::namespace_name,
     desired::model::{
@@ -130,7 +130,7 @@ fn branch(
     }
     match index.branch(run.repository, &name) {
         None => Err(NotYet::Wait(format!("branch {name} is not read yet"))),
-        Some(row) if row.head.is_some() && is_merged(index, run, &name) => Ok((own(), None)),
+        Some(row) if row.head.is_some() && is_over(index, run, &name) => Ok((own(), None)),
         Some(row) if row.head.is_none() || row.ours || has_our_pull(index, run, &name) => {
             Ok((BranchName::new(name), row.head.clone()))
         }
@@ -145,10 +145,12 @@ fn has_our_pull(index: &Index<'_>, run: &Run, branch: &str) -> bool {
 }
 
 /// Whether the branch has done its work: what was squashed or rebased in the merge would come
-/// back as a conflict.
-fn is_merged(index: &Index<'_>, run: &Run, branch: &str) -> bool {
+/// back as a conflict, and what is superseded is not built upon.
+fn is_over(index: &Index<'_>, run: &Run, branch: &str) -> bool {
     let newest = our_pulls(index, run, branch).max_by_key(|pull| pull.number);
-    newest.is_some_and(|pull| pull.merged)
+    newest.is_some_and(|pull| {
+        pull.merged || reopen::is_superseded_pull(index, run.work_subject(), pull.number)
+    })
 }
 
 fn our_pulls<'a>(

@@ -6,6 +6,7 @@
 use super::{
     disposition::{Judged, wait_config},
     index::Index,
+    reopen,
     revise::{is_rebuilt, revised_pull},
 };
 use crate::{
@@ -168,7 +169,11 @@ fn earlier_stages_done(asked: &Asked<'_>) -> Judged {
 /// run, that its label was taken off by us speaks for it.
 fn has_succeeded(index: &Index<'_>, work_item: Subject, stage: &StageKind) -> bool {
     let mut runs = index.runs_on(work_item).iter();
-    let by_run = runs.any(|run| run.kind.stage == *stage && run.state == RunState::Succeeded);
+    let by_run = runs.any(|run| {
+        run.kind.stage == *stage
+            && run.state == RunState::Succeeded
+            && !reopen::is_superseded(index, run)
+    });
     by_run
         || index.consumed().iter().any(|trigger| {
             trigger.kind.stage == *stage

@@ -42,7 +42,9 @@ pub mod page;
 pub mod preview;
 mod publish;
 mod queue;
+mod reasons;
 mod recover;
+mod reopen;
 mod repository;
 mod requests;
 mod result;
@@ -93,6 +95,7 @@ fn plan_project(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     result::step_results(index, plan);
     stop::step_stopping(index, plan);
     comment::step_comments(index, plan);
+    reopen::step_superseded(index, plan);
     standstill::step_standstills(index, plan);
     finish::step_finish(index, plan);
     approvals::step_approvals(index, plan);

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use strum::IntoEnumIterator as _;
 
 use super::{
-    disposition::{is_answered, refusal_text},
     guards::GUARDS,
+    reasons::{is_answered, refusal_text},
 };
 use crate::{
     desired::model::{ClosesIssue, Desired, LabelsAfter, RuntimeMode, StageSpec},
@@ -28,6 +28,18 @@ pub fn stages_page(desired: &Desired) -> String {
     );
     for stage in &desired.stages.stages {
         push_row(&mut page, &starts(desired, stage));
+    }
+    let back = desired.stages.stages.iter().filter(|stage| stage.reopens);
+    let back: Vec<_> = back.map(|stage| code(stage.kind.as_str())).collect();
+    if !back.is_empty() {
+        let _ = write!(
+            page,
+            "\n## Going back\n\n\
+             {} takes the work on an issue back: it ends older runs and refuses older labels of other stages there, and environments kept for debugging go.\n\
+             Where the work goes on afterwards is for people to say, by a label or by approving what the run asks for.\n\
+             From then on what that stage and those after it made before no longer counts, and pull requests that hold nothing else get the label for superseded work.\n",
+            back.join(", ")
+        );
     }
     page.push_str(
         "\n## What they leave behind\n\n\

@@ -11,11 +11,12 @@ use super::{
     action::{ActionKind, RunChange},
     authority::{self, Verdict},
     builder::{Ensure, PlanBuilder},
-    disposition::{LABEL_MISSING, conflict_on, label_missing, refusal_text},
+    disposition::{LABEL_MISSING, conflict_on, label_missing},
     event,
     freeze::{Launch, freeze},
     index::Index,
     moves::{end_pending, update_run},
+    reasons::refusal_text,
 };
 use crate::{
     desired::model::Suspend,

@@ -1,6 +1,6 @@
 //! What a revise continues: the open pull request of its work item.
 
-use super::{index::Index, sighting::may_name};
+use super::{index::Index, reopen, sighting::may_name};
 use crate::domain::{
     forge::{PullRequest, SubjectState},
     ids::{RunId, Subject},
@@ -38,7 +38,7 @@ pub(super) fn revised_pull_of<'a>(
     index
         .runs_on(work_item)
         .iter()
-        .filter(|run| run.state.is_terminal())
+        .filter(|run| run.state.is_terminal() && !reopen::is_superseded(index, run))
         .filter_map(|run| {
             let number = run.pull_request?;
             index

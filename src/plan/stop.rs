@@ -5,9 +5,11 @@ use serde_json::json;
 use super::{
     action::{ActionKind, RunChange},
     builder::PlanBuilder,
+    disposition::label_of,
     event,
     index::Index,
     moves::{end_pending, move_run, stop_run},
+    reopen,
     sighting::withdrawn_by,
 };
 use crate::{
@@ -48,6 +50,11 @@ fn stop_reason(index: &Index<'_>, run: &Run) -> Option<(Outcome, String)> {
     let trigger = index.triggers.get(&run.trigger);
     if let Some(by) = trigger.and_then(|trigger| withdrawn_by(index, trigger)) {
         return Some((Outcome::Cancelled, withdrawal_text(&by).to_owned()));
+    }
+    if let Some(by) = reopen::stopped_by(index, run) {
+        let label = label_of(index, &by.kind);
+        let reason = format!("the work on the issue was taken back by `{label}`");
+        return Some((Outcome::Cancelled, reason));
     }
     if run.timeout_at.is_some_and(|at| at <= index.now()) {
         return Some((Outcome::TimedOut, "its time is up".to_owned()));

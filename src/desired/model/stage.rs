@@ -40,6 +40,11 @@ pub struct StageSpec {
     /// Whether merging that pull request closes the issue.
     #[serde(default)]
     pub closes_issue: ClosesIssue,
+    /// Whether asking for it takes the work on the issue back: what else is asked for or at work
+    /// there ends, kept environments go, and where the work begins anew afterwards, what that
+    /// stage and those after it had made is superseded.
+    #[serde(default)]
+    pub reopens: bool,
     /// What must hold on the issue for a run to start; until then it waits.
     #[serde(default)]
     pub entry: EntryGuard,

@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 
 use super::{
     Language,
-    catalogue::{Word, filled},
+    catalogue::Word,
     neutral,
     status::{code_span, push_section, table_of},
+    words::{Catalogue as _, words},
 };
 use crate::domain::{
     approval::{Approval, ApprovalMode, ApprovalState},
@@ -19,79 +20,34 @@ use crate::domain::{
 /// The longest reason shown.
 const MAX_REASON_CHARS: usize = 600;
 
-/// The words of requests, one text each in every language, as in [`super::catalogue`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter)]
-pub(super) enum AskWord {
-    Title,
-    Body,
-    Code,
-    Who,
-    Owner,
-    Member,
-    Until,
-    Ask,
-    Granted,
-    Denied,
-    Expired,
-    Withdrawn,
-    Failed,
-}
-
-impl AskWord {
-    /// The text in a language.
-    pub(super) fn text(self, language: Language) -> &'static str {
-        match language {
-            Language::English => self.english(),
-            Language::Russian => self.russian(),
-        }
-    }
-
-    fn with(self, language: Language, value: &str) -> String {
-        filled(self.text(language), value)
-    }
-
-    fn english(self) -> &'static str {
-        match self {
-            Self::Title => "The agent asks for {}",
-            Self::Body => {
-                "Its work here is done, and it asks for the next step. Nothing starts without a person's word."
-            }
-            Self::Code => "Code",
-            Self::Who => "Who decides",
-            Self::Owner => "members with the project's highest role",
-            Self::Member => "any member who may ask for work",
-            Self::Until => "Until",
-            Self::Ask => {
-                "Write a comment with one of these lines, and do not edit it afterwards. Closing the issue ends the request."
-            }
-            Self::Granted => "Approved by {}; the work is asked for.",
-            Self::Denied => "Denied by {}.",
-            Self::Expired => "Nobody decided in time. Put the label on to start it yourself.",
-            Self::Withdrawn => "The issue was closed before anybody decided.",
-            Self::Failed => "Approved by {}, but the issue was closed before it could start.",
-        }
-    }
-
-    fn russian(self) -> &'static str {
-        match self {
-            Self::Title => "Агент просит: {}",
-            Self::Body => {
-                "Его работа здесь закончена, и он просит о следующем шаге. Без решения человека ничего не начнётся."
-            }
-            Self::Code => "Код",
-            Self::Who => "Кто решает",
-            Self::Owner => "участники с высшей ролью в проекте",
-            Self::Member => "любой участник, который может просить о работе",
-            Self::Until => "До",
-            Self::Ask => {
-                "Напишите комментарий с одной из этих строк и не правьте его потом. Закрытие задачи снимает запрос."
-            }
-            Self::Granted => "Одобрено: {}; работа запрошена.",
-            Self::Denied => "Отклонено: {}.",
-            Self::Expired => "Никто не решил вовремя. Чтобы начать самому, поставьте метку.",
-            Self::Withdrawn => "Задача закрыта раньше, чем кто-либо решил.",
-            Self::Failed => "Одобрено: {}, но задача закрыта раньше, чем работа началась.",
-        }
+words! {
+    /// The words of requests, one text each in every language, as in [`super::catalogue`].
+    AskWord {
+        Title: "The agent asks for {}", "Агент просит: {}";
+        Body:
+            "Its work here is done, and it asks for the next step. Nothing starts without a person's word.",
+            "Его работа здесь закончена, и он просит о следующем шаге. Без решения человека ничего не начнётся.";
+        Code: "Code", "Код";
+        Who: "Who decides", "Кто решает";
+        Owner: "members with the project's highest role", "участники с высшей ролью в проекте";
+        Member:
+            "any member who may ask for work",
+            "любой участник, который может просить о работе";
+        Until: "Until", "До";
+        Ask:
+            "Write a comment with one of these lines, and do not edit it afterwards. Closing the issue ends the request.",
+            "Напишите комментарий с одной из этих строк и не правьте его потом. Закрытие задачи снимает запрос.";
+        Granted: "Approved by {}; the work is asked for.", "Одобрено: {}; работа запрошена.";
+        Denied: "Denied by {}.", "Отклонено: {}.";
+        Expired:
+            "Nobody decided in time. Put the label on to start it yourself.",
+            "Никто не решил вовремя. Чтобы начать самому, поставьте метку.";
+        Withdrawn:
+            "The issue was closed before anybody decided.",
+            "Задача закрыта раньше, чем кто-либо решил.";
+        Failed:
+            "Approved by {}, but the issue was closed before it could start.",
+            "Одобрено: {}, но задача закрыта раньше, чем работа началась.";
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Language, neutral};
+use super::{
+    Language, neutral,
+    words::{Catalogue as _, words},
+};
 use crate::domain::{
     fact::Explanation,
     ids::{Locale, RunId},
@@ -12,42 +15,18 @@ use crate::domain::{
 /// The longest part of an explanation that is shown.
 const MAX_CHARS: usize = 1_500;
 
-/// The words of learning mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter)]
-pub(super) enum Word {
-    Title,
-    Ask,
-    CommentTitle,
-    Whole,
-    Why,
-    Gains,
-    Alternatives,
-}
-
-impl Word {
-    /// The text in a language.
-    pub(super) fn text(self, language: Language) -> &'static str {
-        use Language::{English, Russian};
-        match (self, language) {
-            (Self::Title, English) => "Explain what you do",
-            (Self::Title, Russian) => "Объясняйте, что делаете",
-            (Self::Ask, English) => {
-                "Whoever asked for this work wants to learn from it. For each decision that matters (at most ten, in the files that matter most) say why this change and why here, what it buys, and which alternatives you considered and why they are worse. Put no secrets into it. Add to the JSON object of your answer:"
-            }
-            (Self::Ask, Russian) => {
-                "Тот, кто попросил об этой работе, хочет на ней учиться. О каждом важном решении (не больше десяти, в самых важных файлах) напишите, почему именно это изменение и почему здесь, что оно даёт, какие варианты вы рассматривали и чем они хуже. Секретам здесь не место. Добавьте в JSON-объект вашего ответа:"
-            }
-            (Self::CommentTitle, English) => "What there is to learn here",
-            (Self::CommentTitle, Russian) => "Чему здесь можно научиться",
-            (Self::Whole, English) => "The work as a whole",
-            (Self::Whole, Russian) => "Работа в целом",
-            (Self::Why, English) => "Why",
-            (Self::Why, Russian) => "Почему так",
-            (Self::Gains, English) => "What it buys",
-            (Self::Gains, Russian) => "Что это даёт",
-            (Self::Alternatives, English) => "Alternatives",
-            (Self::Alternatives, Russian) => "Другие варианты",
-        }
+words! {
+    /// The words of learning mode.
+    Word {
+        Title: "Explain what you do", "Объясняйте, что делаете";
+        Ask:
+            "Whoever asked for this work wants to learn from it. For each decision that matters (at most ten, in the files that matter most) say why this change and why here, what it buys, and which alternatives you considered and why they are worse. Put no secrets into it. Add to the JSON object of your answer:",
+            "Тот, кто попросил об этой работе, хочет на ней учиться. О каждом важном решении (не больше десяти, в самых важных файлах) напишите, почему именно это изменение и почему здесь, что оно даёт, какие варианты вы рассматривали и чем они хуже. Секретам здесь не место. Добавьте в JSON-объект вашего ответа:";
+        CommentTitle: "What there is to learn here", "Чему здесь можно научиться";
+        Whole: "The work as a whole", "Работа в целом";
+        Why: "Why", "Почему так";
+        Gains: "What it buys", "Что это даёт";
+        Alternatives: "Alternatives", "Другие варианты";
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     catalogue::Word,
     neutral,
     status::{code_span, table},
+    words::Catalogue as _,
 };
 use crate::domain::{
     fact::Answer,

@@ -9,7 +9,7 @@ use super::Language;
 use crate::domain::ids::Locale;
 
 /// English and Russian, with as many places, in the same order.
-const REASONS: [(&str, &str); 38] = [
+const REASONS: [(&str, &str); 40] = [
     ("the label was taken off", "метка снята"),
     ("the issue was closed", "задача закрыта"),
     (
@@ -17,6 +17,14 @@ const REASONS: [(&str, &str); 38] = [
         "задачи в этом репозитории больше нет",
     ),
     ("its time is up", "время вышло"),
+    (
+        "the work on the issue was taken back by `{}`",
+        "работу по задаче вернули назад меткой `{}`",
+    ),
+    (
+        "refused: the work on the issue was taken back afterwards",
+        "отказано: работу по задаче после этого вернули назад",
+    ),
     (
         "the project or platform is suspended",
         "проект или платформа приостановлены",

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Language, catalogue::Word, neutral, pull_request::list, reasons::reason_in};
+use super::{
+    Language, catalogue::Word, neutral, pull_request::list, reasons::reason_in,
+    words::Catalogue as _,
+};
 use crate::domain::{
     Timestamp,
     fact::Answer,

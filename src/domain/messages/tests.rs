@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use strum::IntoEnumIterator as _;
 
-use super::{approval::AskWord, catalogue::Word, *};
+use super::{approval::AskWord, catalogue::Word, words::Catalogue, *};
 use crate::domain::{
     Timestamp,
     fact::Answer,
@@ -76,25 +76,24 @@ fn phases() -> Vec<Phase> {
 }
 
 #[test]
-fn the_words_of_learning_mode_differ_from_language_to_language() {
-    for word in super::learning::Word::iter() {
-        let texts = Language::iter().map(|language| word.text(language));
-        assert_eq!(texts.collect::<BTreeSet<_>>().len(), 2, "{word:?}");
-    }
-}
-
-#[test]
 fn every_word_has_its_own_text_in_every_language_with_the_same_places() {
-    let texts = |text: &dyn Fn(Language) -> &'static str| Language::iter().map(text).collect();
-    let words = Word::iter().map(|word| {
-        let of: Vec<_> = texts(&|language| word.text(language));
-        (format!("{word:?}"), of)
-    });
-    let asking = AskWord::iter().map(|word| {
-        let of: Vec<_> = texts(&|language| word.text(language));
-        (format!("{word:?}"), of)
-    });
-    for (word, texts) in words.chain(asking) {
+    fn all<W: Catalogue + strum::IntoEnumIterator + std::fmt::Debug>()
+    -> Vec<(String, Vec<&'static str>)> {
+        let texts = |word: W| {
+            Language::iter()
+                .map(|language| word.text(language))
+                .collect()
+        };
+        W::iter()
+            .map(|word| (format!("{word:?}"), texts(word)))
+            .collect()
+    }
+    let catalogues = [
+        all::<Word>(),
+        all::<AskWord>(),
+        all::<super::learning::Word>(),
+    ];
+    for (word, texts) in catalogues.concat() {
         let places: BTreeSet<_> = texts
             .iter()
             .map(|text| text.matches("{}").count())

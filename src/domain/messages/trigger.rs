@@ -15,6 +15,7 @@ use super::{
     Language,
     catalogue::Word,
     status::{code_span, push_section},
+    words::Catalogue as _,
 };
 use crate::domain::{
     ids::{LabelName, Locale, StageKind, Subject},
@@ -134,6 +135,7 @@ pub fn refusal_comment(comment: &RefusalComment, locale: &Locale) -> Option<Stri
         RefusalReason::ContentChanged => (Word::RefusedContentChanged, Word::AskRelabel),
         RefusalReason::NoPullRequest => (Word::RefusedNoPullRequest, Word::AskStart),
         RefusalReason::NotRevisable => (Word::RefusedNotRevisable, Word::AskAnew),
+        RefusalReason::Superseded => (Word::RefusedSuperseded, Word::AskLater),
         RefusalReason::PullRequestClosed
         | RefusalReason::Bot
         | RefusalReason::Historical
