@@ -5,12 +5,30 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Timestamp, ids::RunId};
+use super::{
+    Timestamp,
+    ids::{RepositoryId, RunId},
+};
 
 /// A stable name of one effect, such as `run/<id>/comment/status`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EffectKey(pub String);
+
+impl EffectKey {
+    /// The repository that it is about, where only the plans of that one's project ask for it.
+    /// Labels and variables are none of these: what was written lately counts for all.
+    pub fn repository(&self) -> Option<RepositoryId> {
+        let mut parts = self.0.split('/');
+        let id = match parts.next()? {
+            "conflict" | "blocked" => parts.next(),
+            "trigger" => parts.nth(1),
+            "repository" if self.0.ends_with("/owner") => parts.next(),
+            _ => None,
+        };
+        id?.parse().ok().map(RepositoryId)
+    }
+}
 
 impl std::fmt::Display for EffectKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -5,10 +5,10 @@
 //! trigger is consumed by its disposition), and one whose label no longer
 //! exists in the repository does not either.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 
 use super::{
-    forge::{IssueEvent, IssueEventKind, OwnIdentity},
+    forge::{IssueEvent, IssueEventKind, LabelRecord, OwnIdentity},
     ids::{EventId, LabelName},
     trigger::WithdrawnBy,
 };
@@ -35,16 +35,21 @@ pub struct FoldContext<'a> {
     pub own: &'a [OwnIdentity],
     /// The labels that exist in the repository; `None` where that is not known,
     /// and then every `unlabeled` counts for nothing yet.
-    pub existing_labels: Option<&'a BTreeSet<LabelName>>,
+    pub existing_labels: Option<&'a [&'a LabelRecord]>,
 }
 
 /// Folds one subject's events, in any order and with repeats, to its sightings in id order.
 pub fn fold<'a>(events: &[&'a IssueEvent], ctx: FoldContext<'_>) -> Vec<Sighting<'a>> {
-    let mut events = events.to_vec();
-    events.sort_by_key(|event| event.id);
-    events.dedup_by_key(|event| event.id);
-    let mut sightings: Vec<Sighting<'a>> = Vec::new();
-    for event in events {
+    let mut events = Cow::Borrowed(events);
+    if !events.is_sorted_by(|one, next| one.id < next.id) {
+        let events = events.to_mut();
+        events.sort_by_key(|event| event.id);
+        events.dedup_by_key(|event| event.id);
+    }
+    let is_labeled = |event: &&&IssueEvent| matches!(event.what, IssueEventKind::Labeled { .. });
+    let labeled = events.iter().filter(is_labeled).count();
+    let mut sightings: Vec<Sighting<'a>> = Vec::with_capacity(labeled);
+    for &event in events.iter() {
         match &event.what {
             IssueEventKind::Labeled { label } => sightings.push(Sighting {
                 event,
@@ -90,7 +95,7 @@ fn unlabel(sighting: &mut Sighting<'_>, event: &IssueEvent, ctx: FoldContext<'_>
         return;
     }
     match ctx.existing_labels {
-        Some(existing) if existing.contains(sighting.label) => {
+        Some(existing) if LabelRecord::find(existing, sighting.label).is_some() => {
             sighting.withdrawn_by = Some(WithdrawnBy::Unlabeled {
                 event: event.id,
                 actor: event.actor.clone(),

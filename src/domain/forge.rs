@@ -212,6 +212,22 @@ pub struct LabelRecord {
     pub description: String,
 }
 
+impl LabelRecord {
+    /// The label of this name among those of a repository. Nearly always it is written as it is
+    /// asked for, and found without comparing letters of either case.
+    pub fn find<'a>(labels: &[&'a Self], name: &LabelName) -> Option<&'a Self> {
+        let exact = labels.iter().position(|label| label.is_called(name));
+        exact
+            .or_else(|| labels.iter().position(|label| label.name == *name))
+            .map(|at| labels[at])
+    }
+
+    /// Whether it is called exactly so, letter by letter.
+    pub fn is_called(&self, name: &LabelName) -> bool {
+        self.name.as_str() == name.as_str()
+    }
+}
+
 /// A variable of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VariableRecord {

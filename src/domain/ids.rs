@@ -222,10 +222,17 @@ impl FromStr for RunId {
 
 /// Whether two texts are the same but for case; nearly all are ASCII and need no copy for it.
 fn same_folded(one: &str, other: &str) -> bool {
-    if one.is_ascii() && other.is_ascii() {
-        return one.eq_ignore_ascii_case(other);
+    one.eq_ignore_ascii_case(other)
+        || !(one.is_ascii() && other.is_ascii()) && one.to_lowercase() == other.to_lowercase()
+}
+
+/// The order of two texts but for case; nearly all are ASCII and need no copy for it.
+fn cmp_folded(one: &str, other: &str) -> Ordering {
+    if !(one.is_ascii() && other.is_ascii()) {
+        return one.to_lowercase().cmp(&other.to_lowercase());
     }
-    one.to_lowercase() == other.to_lowercase()
+    let mine = one.bytes().map(|byte| byte.to_ascii_lowercase());
+    mine.cmp(other.bytes().map(|byte| byte.to_ascii_lowercase()))
 }
 
 /// A repository's name at its forge. Comparison ignores case, as GitHub does.
@@ -236,12 +243,6 @@ pub struct RepositoryName {
     pub owner: String,
     /// The repository below it.
     pub name: String,
-}
-
-impl RepositoryName {
-    fn folded(&self) -> (String, String) {
-        (self.owner.to_lowercase(), self.name.to_lowercase())
-    }
 }
 
 impl PartialEq for RepositoryName {
@@ -260,7 +261,8 @@ impl PartialOrd for RepositoryName {
 
 impl Ord for RepositoryName {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.folded().cmp(&other.folded())
+        let by_owner = cmp_folded(&self.owner, &other.owner);
+        by_owner.then_with(|| cmp_folded(&self.name, &other.name))
     }
 }
 
@@ -331,6 +333,14 @@ impl LabelName {
     pub fn folded(&self) -> String {
         self.0.trim().to_lowercase()
     }
+
+    /// Without surrounding blanks, which nearly no name has: names are compared a lot.
+    fn trimmed(&self) -> &str {
+        match self.0.as_bytes() {
+            [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => &self.0,
+            _ => self.0.trim(),
+        }
+    }
 }
 
 impl From<&str> for LabelName {
@@ -347,7 +357,7 @@ impl fmt::Display for LabelName {
 
 impl PartialEq for LabelName {
     fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
+        self.0 == other.0 || same_folded(self.trimmed(), other.trimmed())
     }
 }
 
@@ -360,15 +370,9 @@ impl PartialOrd for LabelName {
 }
 
 impl Ord for LabelName {
-    /// The order of the folded forms; names in ASCII, which nearly all are, are compared without
-    /// making those.
+    /// The order of the folded forms.
     fn cmp(&self, other: &Self) -> Ordering {
-        if !(self.0.is_ascii() && other.0.is_ascii()) {
-            return self.folded().cmp(&other.folded());
-        }
-        let mine = self.0.trim().bytes().map(|byte| byte.to_ascii_lowercase());
-        let theirs = other.0.trim().bytes().map(|byte| byte.to_ascii_lowercase());
-        mine.cmp(theirs)
+        cmp_folded(self.trimmed(), other.trimmed())
     }
 }
 

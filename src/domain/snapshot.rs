@@ -1,10 +1,12 @@
 //! All rows that a pass may need, read in one transaction.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     Timestamp,
-    approval::{Approval, DecisionFact},
+    approval::{Approval, ApprovalId, DecisionFact},
     effect::Effect,
     fact::{PushOutcome, RunFact},
     forge::{Comment, Issue, IssueEvent, LabelRecord, PullRequest, Review, VariableRecord},
@@ -117,55 +119,111 @@ pub struct StoreSnapshot {
 }
 
 impl StoreSnapshot {
-    /// The rows of one project.
+    /// The rows of each of these projects, told apart in one walk. What concerns no one project
+    /// alone, such as who we are, is in each.
     #[must_use]
-    pub fn of_project(&self, project: &ProjectKey) -> Self {
-        let repositories: Vec<_> = self
-            .repositories
-            .iter()
-            .filter(|row| row.project == *project)
-            .cloned()
-            .collect();
-        let bound: std::collections::BTreeSet<_> =
-            repositories.iter().map(RepositoryMirror::id).collect();
-        let runs: Vec<_> = self
-            .runs
-            .iter()
-            .filter(|run| run.project == *project)
-            .cloned()
-            .collect();
-        let ids: std::collections::BTreeSet<_> = runs.iter().map(|run| run.id).collect();
-        Self {
+    pub fn by_project(
+        &self,
+        projects: impl IntoIterator<Item = ProjectKey>,
+    ) -> BTreeMap<ProjectKey, Self> {
+        let part = Self {
             now: self.now,
             restored_at: self.restored_at,
             identities: self.identities.clone(),
-            permissions: keep(&self.permissions, |row| bound.contains(&row.repository)),
-            issues: keep(&self.issues, |row| bound.contains(&row.repository)),
-            events: keep(&self.events, |row| bound.contains(&row.repository)),
-            labels: keep(&self.labels, |row| bound.contains(&row.repository)),
-            variables: keep(&self.variables, |row| bound.contains(&row.repository)),
-            pulls: keep(&self.pulls, |row| bound.contains(&row.repository)),
-            reviews: keep(&self.reviews, |row| bound.contains(&row.repository)),
-            comments: keep(&self.comments, |row| bound.contains(&row.repository)),
-            branches: keep(&self.branches, |row| bound.contains(&row.repository)),
-            triggers: keep(&self.triggers, |row| row.project == *project),
-            attempts: keep(&self.attempts, |row| ids.contains(&row.run)),
-            environments: keep(&self.environments, |row| ids.contains(&row.run)),
-            slots: keep(&self.slots, |row| row.project == *project),
-            effects: self.effects.clone(),
-            facts: keep(&self.facts, |row| ids.contains(&row.run)),
-            push_outcomes: keep(&self.push_outcomes, |row| ids.contains(&row.run)),
-            decisions: keep(&self.decisions, |row| {
-                let mut of = self.approvals.iter();
-                of.any(|of| of.id == row.approval && of.project == *project)
-            }),
-            approvals: keep(&self.approvals, |row| row.project == *project),
-            runs,
-            repositories,
+            ..Self::default()
+        };
+        let projects = projects.into_iter().map(|project| (project, part.clone()));
+        let mut parts = Parts {
+            of_repository: keyed(&self.repositories, |row| (row.id(), &row.project)),
+            of_run: keyed(&self.runs, |row| (row.id, &row.project)),
+            of_approval: keyed(&self.approvals, |row| (row.id, &row.project)),
+            made: projects.collect(),
+        };
+        parts.deal_rows(self);
+        parts.deal_effects(self);
+        parts.made
+    }
+}
+
+impl StoreSnapshot {
+    /// The rows of one project.
+    #[must_use]
+    pub fn of_project(&self, project: &ProjectKey) -> Self {
+        let mut parts = self.by_project([project.clone()]);
+        parts.remove(project).unwrap_or_default()
+    }
+}
+
+/// The parts being made, and which project a row is of.
+struct Parts<'a> {
+    made: BTreeMap<ProjectKey, StoreSnapshot>,
+    of_repository: BTreeMap<RepositoryId, &'a ProjectKey>,
+    of_run: BTreeMap<RunId, &'a ProjectKey>,
+    of_approval: BTreeMap<ApprovalId, &'a ProjectKey>,
+}
+
+impl<'a> Parts<'a> {
+    fn deal<T: Clone>(
+        &mut self,
+        rows: &'a [T],
+        project: impl Fn(&Self, &'a T) -> Option<&'a ProjectKey>,
+        place: impl Fn(&mut StoreSnapshot) -> &mut Vec<T>,
+    ) {
+        for row in rows {
+            let part = project(self, row).and_then(|project| self.made.get_mut(project));
+            if let Some(part) = part {
+                place(part).push(row.clone());
+            }
+        }
+    }
+
+    fn deal_rows(&mut self, all: &'a StoreSnapshot) {
+        // Each list of the snapshot into the same one of a part.
+        macro_rules! deal {
+            ($project:expr => $($list:ident),+) => {
+                $(self.deal(&all.$list, $project, |part| &mut part.$list);)+
+            };
+        }
+        let of_repository = |parts: &Self, id| parts.of_repository.get(&id).copied();
+        let of_run = |parts: &Self, id| parts.of_run.get(&id).copied();
+        let of_approval = |parts: &Self, id| parts.of_approval.get(&id).copied();
+        deal!(|_, row| Some(&row.project) => repositories, triggers, runs, slots, approvals);
+        deal!(|parts, row| of_approval(parts, row.approval) => decisions);
+        deal!(|parts, row| of_run(parts, row.run) => attempts, environments, facts, push_outcomes);
+        deal!(|parts, row| of_repository(parts, row.repository) => permissions, issues, events,
+            labels, variables, pulls, reviews, comments, branches);
+    }
+
+    /// An effect is its run's project's, or that of every project with rows about the repository
+    /// that it names. One that names neither may concern any.
+    fn deal_effects(&mut self, all: &'a StoreSnapshot) {
+        let bound = all.repositories.iter().map(|row| (row.id(), &row.project));
+        let runs = all.runs.iter().map(|row| (row.repository, &row.project));
+        let triggers = all.triggers.iter();
+        let triggers = triggers.map(|row| (row.identity.repository, &row.project));
+        let approvals = all.approvals.iter();
+        let approvals = approvals.map(|row| (row.repository, &row.project));
+        let rows = bound.chain(runs).chain(triggers).chain(approvals);
+        let mut about: BTreeMap<RepositoryId, BTreeSet<&ProjectKey>> = BTreeMap::new();
+        for (repository, project) in rows {
+            about.entry(repository).or_default().insert(project);
+        }
+        for effect in &all.effects {
+            let of_run = effect.run.and_then(|run| self.of_run.get(&run));
+            let projects = || about.get(&effect.key.repository()?);
+            for (project, part) in &mut self.made {
+                let concerned = match of_run {
+                    Some(of_run) => *of_run == project,
+                    None => projects().is_none_or(|projects| projects.contains(project)),
+                };
+                if concerned {
+                    part.effects.push(effect.clone());
+                }
+            }
         }
     }
 }
 
-fn keep<T: Clone>(rows: &[T], wanted: impl Fn(&T) -> bool) -> Vec<T> {
-    rows.iter().filter(|row| wanted(row)).cloned().collect()
+fn keyed<'a, T, K: Ord, V>(rows: &'a [T], of: impl Fn(&'a T) -> (K, V)) -> BTreeMap<K, V> {
+    rows.iter().map(of).collect()
 }

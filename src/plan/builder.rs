@@ -16,7 +16,6 @@ use crate::domain::{
     Timestamp,
     effect::EffectKey,
     ids::{RepositoryId, RepositoryName, Revision, RunId, SlotNo, Subject},
-    mirror::RepositoryMirror,
     report::{ReportLine, ReportState},
     run::{FrozenRun, Run, RunState},
 };
@@ -75,10 +74,10 @@ pub(super) enum Ensure {
 /// Collects actions and report lines.
 pub(super) struct PlanBuilder<'a> {
     input: &'a PlanInput,
-    effects: BTreeMap<&'a str, &'a crate::domain::effect::Effect>,
-    repositories: BTreeMap<RepositoryId, &'a RepositoryMirror>,
+    index: &'a Index<'a>,
     actions: BTreeMap<EffectKey, Action>,
-    report: BTreeMap<String, ReportLine>,
+    /// In the order in which they were written.
+    report: Vec<ReportLine>,
     touched: BTreeSet<RunId>,
     /// Runs that something is planned for.
     acting: BTreeSet<RunId>,
@@ -89,13 +88,12 @@ pub(super) struct PlanBuilder<'a> {
 }
 
 impl<'a> PlanBuilder<'a> {
-    pub(super) fn new(input: &'a PlanInput, index: &Index<'a>) -> Self {
+    pub(super) fn new(input: &'a PlanInput, index: &'a Index<'a>) -> Self {
         Self {
             input,
-            effects: index.effects.clone(),
-            repositories: index.repositories.clone(),
+            index,
             actions: BTreeMap::new(),
-            report: BTreeMap::new(),
+            report: Vec::new(),
             touched: BTreeSet::new(),
             acting: BTreeSet::new(),
             stopping: BTreeSet::new(),
@@ -121,8 +119,8 @@ impl<'a> PlanBuilder<'a> {
         }
         let now = self.input.now;
         if let Some(at) = self
-            .effects
-            .get(key.0.as_str())
+            .index
+            .effect(&key.0)
             .and_then(|effect| effect.retry_at(now))
         {
             return Ensure::Backoff(at);
@@ -152,7 +150,7 @@ impl<'a> PlanBuilder<'a> {
             run,
             kind,
         };
-        let effect = self.effects.get(action.key.0.as_str());
+        let effect = self.index.effect(&action.key.0);
         if effect.is_some_and(|effect| effect.is_done(&action.content_hash())) {
             return Ensure::NotNeeded;
         }
@@ -168,8 +166,8 @@ impl<'a> PlanBuilder<'a> {
     ) -> Ensure {
         let key = EffectKey(key.into());
         if self
-            .effects
-            .get(key.0.as_str())
+            .index
+            .effect(&key.0)
             .is_some_and(|effect| effect.done_at.is_some())
         {
             return Ensure::NotNeeded;
@@ -214,7 +212,7 @@ impl<'a> PlanBuilder<'a> {
 
     /// A bound repository's present name.
     pub(super) fn repository_name(&self, id: RepositoryId) -> Option<RepositoryName> {
-        let row = self.repositories.get(&id)?;
+        let row = self.index.repositories.get(&id)?;
         Some(row.record.name.clone())
     }
 
@@ -227,7 +225,7 @@ impl<'a> PlanBuilder<'a> {
 
     /// Writes a candidate's line; a later step's word replaces an earlier one's.
     pub(super) fn report(&mut self, line: ReportLine) {
-        self.report.insert(line.candidate.clone(), line);
+        self.report.push(line);
     }
 
     /// Writes a run's line.
@@ -288,6 +286,11 @@ impl<'a> PlanBuilder<'a> {
     pub(super) fn finish(self) -> Plan {
         let mut actions: Vec<_> = self.actions.into_values().collect();
         actions.sort_by(|a, b| (a.phase(), &a.key).cmp(&(b.phase(), &b.key)));
+        let mut report = self.report;
+        // The last word on each candidate comes first, and stays.
+        report.reverse();
+        report.sort_by(|a, b| a.candidate.cmp(&b.candidate));
+        report.dedup_by(|a, b| a.candidate == b.candidate);
         Plan {
             scope: self.input.scope.clone(),
             revision: self
@@ -296,7 +299,7 @@ impl<'a> PlanBuilder<'a> {
                 .as_ref()
                 .and_then(|desired| desired.revision),
             actions,
-            report: self.report.into_values().collect(),
+            report,
         }
     }
 }

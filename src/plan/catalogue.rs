@@ -14,33 +14,43 @@ const COLOUR: &str = "1f6feb";
 
 /// A label as it shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct WantedLabel {
-    /// Name, colour, and the description in the project's language.
-    pub(super) label: LabelRecord,
+pub(super) struct WantedLabel<'a> {
+    /// Its name.
+    pub(super) name: &'a LabelName,
+    colour: &'a str,
+    /// In the project's language.
+    description: &'a str,
     /// Whether the config says how it looks: only then it is put right.
     pub(super) looks: bool,
 }
 
-impl WantedLabel {
+impl WantedLabel<'_> {
+    /// As it stands in a repository when it is right.
+    pub(super) fn record(&self) -> LabelRecord {
+        LabelRecord {
+            name: self.name.clone(),
+            colour: self.colour.to_owned(),
+            description: self.description.to_owned(),
+        }
+    }
+
     /// Whether what stands in the repository under this name has to be put right.
     pub(super) fn differs(&self, found: &LabelRecord) -> bool {
         self.looks
-            && (!found.colour.eq_ignore_ascii_case(&self.label.colour)
-                || found.description.trim() != self.label.description)
+            && (!found.colour.eq_ignore_ascii_case(self.colour)
+                || found.description.trim() != self.description)
     }
 }
 
 /// Every label that a project's repositories get: the triggers first, since without them
 /// nothing can start.
-pub(super) fn labels(desired: &Desired, project: &ProjectKey) -> Vec<WantedLabel> {
+pub(super) fn labels<'a>(desired: &'a Desired, project: &ProjectKey) -> Vec<WantedLabel<'a>> {
     let catalogue = &desired.labels;
     let locale = desired.locale(project);
-    let described = |name: &LabelName, colour: &str, description: &str| WantedLabel {
-        label: LabelRecord {
-            name: name.clone(),
-            colour: colour.to_owned(),
-            description: description.trim().to_owned(),
-        },
+    let described = |name: &'a LabelName, colour: &'a str, description: &'a str| WantedLabel {
+        name,
+        colour,
+        description: description.trim(),
         looks: true,
     };
     let triggers = catalogue
@@ -63,11 +73,9 @@ pub(super) fn labels(desired: &Desired, project: &ProjectKey) -> Vec<WantedLabel
         .filter_map(|model| model.label.as_ref())
         .chain(models.reasoning.iter().map(|reasoning| &reasoning.label));
     let bare = choices.map(|name| WantedLabel {
-        label: LabelRecord {
-            name: name.clone(),
-            colour: COLOUR.to_owned(),
-            description: String::new(),
-        },
+        name,
+        colour: COLOUR,
+        description: "",
         looks: false,
     });
     triggers.chain(single).chain(bare).collect()

@@ -1,16 +1,13 @@
 //! The input, looked up instead of walked.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
-};
+use std::{cell::OnceCell, collections::BTreeMap, sync::LazyLock};
 
 use chrono::Duration;
 
 use super::{
     disposition::waiting,
-    input::{PlanInput, PlanSettings, Scope},
-    lookup::{self, Lookup},
+    input::{PlanInput, PlanSettings, Scope, is_explained},
+    lookup::{self, Groups, Lookup, Table, groups, table},
 };
 use crate::{
     cluster::snapshot::{NamespaceRow, RunRows},
@@ -21,10 +18,10 @@ use crate::{
         effect::Effect,
         fact::{Fact, RunFact},
         fold::Sighting,
-        forge::{Actor, Issue, IssueEvent, OwnIdentity, PullRequest},
+        forge::{Actor, Issue, IssueEvent, LabelRecord, OwnIdentity, PullRequest},
         ids::{
-            AttemptNo, IssueNumber, LabelName, ProjectKey, RepositoryId, RepositoryName, RunId,
-            Subject, UserId,
+            AttemptNo, IssueNumber, ProjectKey, RepositoryId, RepositoryName, RunId, Subject,
+            UserId,
         },
         mirror::{BranchHead, OwnerVariable, PermissionRecord, RepositoryMirror},
         run::{Attempt, Environment, Run},
@@ -38,23 +35,25 @@ use crate::{
 pub(super) struct Index<'a> {
     pub(super) input: &'a PlanInput,
     pub(super) own: Vec<OwnIdentity>,
-    pub(super) repositories: BTreeMap<RepositoryId, &'a RepositoryMirror>,
-    pub(super) issues: BTreeMap<Subject, &'a Issue>,
+    pub(super) repositories: Table<RepositoryId, &'a RepositoryMirror>,
+    pub(super) issues: Table<Subject, &'a Issue>,
     /// The fold of each subject's events, in id order.
-    pub(super) sightings: BTreeMap<Subject, Vec<Sighting<'a>>>,
-    pub(super) labels: BTreeMap<RepositoryId, BTreeSet<LabelName>>,
-    pub(super) pulls: BTreeMap<Subject, &'a PullRequest>,
-    pub(super) triggers: BTreeMap<TriggerIdentity, &'a Trigger>,
-    pub(super) runs: BTreeMap<RunId, &'a Run>,
-    pub(super) attempts: BTreeMap<RunId, Vec<&'a Attempt>>,
-    pub(super) environments: BTreeMap<RunId, &'a Environment>,
-    pub(super) facts: BTreeMap<RunId, Vec<&'a RunFact>>,
-    pub(super) approvals: BTreeMap<ApprovalId, &'a Approval>,
-    pub(super) effects: BTreeMap<&'a str, &'a Effect>,
+    pub(super) sightings: Groups<Subject, Sighting<'a>>,
+    pub(super) labels: Groups<RepositoryId, &'a LabelRecord>,
+    pub(super) pulls: Table<Subject, &'a PullRequest>,
+    pub(super) triggers: Table<&'a TriggerIdentity, &'a Trigger>,
+    pub(super) runs: Table<RunId, &'a Run>,
+    pub(super) attempts: Groups<RunId, &'a Attempt>,
+    pub(super) environments: Table<RunId, &'a Environment>,
+    pub(super) facts: Groups<RunId, &'a RunFact>,
+    pub(super) approvals: Table<ApprovalId, &'a Approval>,
+    pub(super) effects: Table<&'a str, &'a Effect>,
     /// What the cluster holds of each run; `None` where it is not known.
-    pub(super) cluster: Option<BTreeMap<RunId, RunRows<'a>>>,
+    pub(super) cluster: Option<Table<RunId, RunRows<'a>>>,
     /// What is asked for by something else than its own key.
     lookup: Lookup<'a>,
+    /// Our own pull requests by the run that they name, once somebody asks: every text is searched.
+    pulls_by_run: OnceCell<Table<RunId, Subject>>,
     /// Waiting triggers by work item.
     pub(super) waiting: BTreeMap<Subject, Vec<&'a Trigger>>,
 }
@@ -67,71 +66,38 @@ impl<'a> Index<'a> {
             .iter()
             .map(|row| row.identity.clone())
             .collect();
-        // One that was read whole may have none.
-        let whole = rows.repositories.iter().filter(|row| row.complete);
-        let mut labels: BTreeMap<RepositoryId, BTreeSet<LabelName>> =
-            whole.map(|row| (row.id(), BTreeSet::new())).collect();
-        // Collected whole: a set made of what is in order already compares each name once.
-        for (id, rows) in group(&rows.labels, |row| row.repository) {
-            let names = rows.into_iter().map(|row| row.label.name.clone());
-            labels.insert(id, names.collect());
-        }
+        let repositories = table(&rows.repositories, RepositoryMirror::id);
+        let labels = rows.labels.iter().map(|row| (row.repository, &row.label));
+        let labels = Groups::new(labels);
+        let runs = table(&rows.runs, |row| row.id);
+        let pulls = table(&rows.pulls, |row| Subject {
+            repository: row.repository,
+            number: row.number,
+        });
         let mut index = Self {
             input,
-            repositories: rows
-                .repositories
-                .iter()
-                .map(|row| (row.id(), row))
-                .collect(),
-            issues: rows
-                .issues
-                .iter()
-                .map(|row| {
-                    (
-                        Subject {
-                            repository: row.repository,
-                            number: row.number,
-                        },
-                        row,
-                    )
-                })
-                .collect(),
-            sightings: lookup::sightings(rows, &own, &labels),
-            lookup: Lookup::new(rows, &own),
-            own,
-            labels,
-            pulls: rows
-                .pulls
-                .iter()
-                .map(|row| {
-                    (
-                        Subject {
-                            repository: row.repository,
-                            number: row.number,
-                        },
-                        row,
-                    )
-                })
-                .collect(),
-            triggers: rows
-                .triggers
-                .iter()
-                .map(|row| (row.identity.clone(), row))
-                .collect(),
-            runs: rows.runs.iter().map(|row| (row.id, row)).collect(),
-            attempts: group(&rows.attempts, |row| row.run),
-            environments: environments(input),
-            facts: group(&rows.facts, |row| row.run),
-            approvals: rows.approvals.iter().map(|row| (row.id, row)).collect(),
-            effects: rows
-                .effects
-                .iter()
-                .map(|row| (row.key.0.as_str(), row))
-                .collect(),
-            cluster: input.cluster.known().map(|snapshot| {
-                let runs = rows.runs.iter().map(|run| run.id);
-                runs.map(|id| (id, snapshot.of_run(id.0))).collect()
+            issues: table(&rows.issues, |row| Subject {
+                repository: row.repository,
+                number: row.number,
             }),
+            sightings: lookup::sightings(rows, &own, |id| existing(&repositories, &labels, id)),
+            lookup: Lookup::new(rows, &runs, &pulls),
+            pulls_by_run: OnceCell::new(),
+            own,
+            repositories,
+            labels,
+            pulls,
+            triggers: table(&rows.triggers, |row| &row.identity),
+            attempts: groups(&rows.attempts, |row| row.run),
+            environments: table(&input.rows.environments, |row| row.run),
+            facts: groups(&rows.facts, |row| row.run),
+            approvals: table(&rows.approvals, |row| row.id),
+            effects: table(&rows.effects, |row| row.key.0.as_str()),
+            cluster: input.cluster.known().map(|snapshot| {
+                let runs = runs.values();
+                Table::new(runs.map(|run| (run.id, snapshot.of_run(run.id.0))))
+            }),
+            runs,
             waiting: BTreeMap::new(),
         };
         index.waiting = waiting(&index);
@@ -199,7 +165,7 @@ impl<'a> Index<'a> {
 
     /// The repository of the lowest id that is called so, in the config or at the forge.
     pub(super) fn repository_named(&self, name: &RepositoryName) -> Option<&'a RepositoryMirror> {
-        self.lookup.by_name.get(&lookup::folded(name)).copied()
+        self.lookup.by_name.get(name).copied()
     }
 
     /// Why nothing may be planned for the runs of a repository: after a restore its rows are
@@ -225,13 +191,13 @@ impl<'a> Index<'a> {
     }
 
     /// The labels that exist in a repository, where they were read.
-    pub(super) fn existing_labels(&self, id: RepositoryId) -> Option<&BTreeSet<LabelName>> {
-        self.labels.get(&id)
+    pub(super) fn existing_labels(&self, id: RepositoryId) -> Option<&[&'a LabelRecord]> {
+        existing(&self.repositories, &self.labels, id)
     }
 
     /// The fold of a subject's events.
     pub(super) fn sightings(&self, subject: Subject) -> &[Sighting<'a>] {
-        self.sightings.get(&subject).map_or(&[], Vec::as_slice)
+        self.sightings.all(&subject)
     }
 
     /// The sighting behind a label trigger.
@@ -328,9 +294,8 @@ impl<'a> Index<'a> {
 
     /// The result that a run's attempts handed in: the first one counts.
     pub(super) fn result_fact(&self, run: &RunId) -> Option<(&'a RunFact, AttemptNo)> {
-        let facts = self.facts.get(run)?;
+        let facts = self.facts.get(run)?.iter();
         facts
-            .iter()
             .filter(|fact| matches!(fact.what, Fact::Result(_)))
             .min_by_key(|fact| fact.id)
             .map(|fact| (*fact, fact.attempt))
@@ -347,13 +312,17 @@ impl<'a> Index<'a> {
         repository: RepositoryId,
         branch: &str,
     ) -> Vec<&'a PullRequest> {
-        let found = self.lookup.pulls_by_head.get(&(repository, branch));
-        found.cloned().unwrap_or_default()
+        self.lookup
+            .pulls_by_head
+            .all(&(repository, branch))
+            .to_vec()
     }
 
     /// The pull request of ours that names a run, in any state.
     pub(super) fn pull_naming(&self, run: &RunId) -> Option<&'a PullRequest> {
-        self.lookup.pulls_by_run.get(run).copied()
+        let by_run = || lookup::pulls_by_run(&self.pulls, &self.own);
+        let subject = self.pulls_by_run.get_or_init(by_run).get(run)?;
+        self.pulls.get(subject).copied()
     }
 
     /// The permissions read for an account, oldest row first.
@@ -362,19 +331,17 @@ impl<'a> Index<'a> {
         repository: RepositoryId,
         user: UserId,
     ) -> &[&'a PermissionRecord] {
-        let found = self.lookup.permissions.get(&(repository, user));
-        found.map_or(&[], Vec::as_slice)
+        self.lookup.permissions.all(&(repository, user))
     }
 
     /// The runs of a work item, by id.
     pub(super) fn runs_on(&self, work_item: Subject) -> &[&'a Run] {
-        let found = self.lookup.runs.get(&work_item);
-        found.map_or(&[], Vec::as_slice)
+        self.lookup.runs.all(&work_item)
     }
 
     /// What ended a subject that approvals are about, in id order.
     pub(super) fn ends_of(&self, subject: Subject) -> &[&'a IssueEvent] {
-        self.lookup.ends.get(&subject).map_or(&[], Vec::as_slice)
+        self.lookup.ends.all(&subject)
     }
 
     /// Triggers that had run their course before the database was restored.
@@ -384,10 +351,7 @@ impl<'a> Index<'a> {
 
     /// The triggers that a label of a subject has made.
     pub(super) fn triggers_on(&self, subject: Subject) -> &[&'a Trigger] {
-        self.lookup
-            .triggers
-            .get(&subject)
-            .map_or(&[], Vec::as_slice)
+        self.lookup.triggers.all(&subject)
     }
 
     /// The work item of an issue or pull request: a pull request belongs to the issue of
@@ -398,12 +362,10 @@ impl<'a> Index<'a> {
         };
         let own_branch = pull.head_repository == Some(subject.repository);
         let by_branch = (subject.repository, pull.head.as_str());
-        let by_branch = self.lookup.work_by_branch.get(&by_branch);
-        let by_pull = self.lookup.work_by_pull.get(&subject);
+        let by_branch = self.lookup.work_by_branch.all(&by_branch).iter();
         by_branch
             .filter(|_| own_branch)
-            .into_iter()
-            .chain(by_pull)
+            .chain(self.lookup.work_by_pull.all(&subject))
             .min()
             .copied()
             .unwrap_or(subject.number)
@@ -414,30 +376,20 @@ impl<'a> Index<'a> {
 /// to be judged by them.
 fn rows_of(input: &PlanInput) -> &StoreSnapshot {
     static NONE: LazyLock<StoreSnapshot> = LazyLock::new(StoreSnapshot::default);
-    let explained = || {
-        let known = environments(input);
-        let snapshot = input.cluster.known();
-        let mut namespaces = snapshot.iter().flat_map(|snapshot| &snapshot.namespaces);
-        namespaces.all(|row| {
-            let run = row.owner.run.map(RunId);
-            run.is_some_and(|run| known.contains_key(&run))
-        })
-    };
-    if input.scope == Scope::Orphans && explained() {
+    if input.scope == Scope::Orphans && is_explained(&input.rows, &input.cluster) {
         return &NONE;
     }
     &input.rows
 }
 
-fn environments(input: &PlanInput) -> BTreeMap<RunId, &Environment> {
-    let rows = input.rows.environments.iter();
-    rows.map(|row| (row.run, row)).collect()
-}
-
-pub(super) fn group<T, K: Ord>(rows: &[T], key: impl Fn(&T) -> K) -> BTreeMap<K, Vec<&T>> {
-    let mut groups: BTreeMap<K, Vec<&T>> = BTreeMap::new();
-    for row in rows {
-        groups.entry(key(row)).or_default().push(row);
-    }
-    groups
+/// The labels that exist in a repository. One that was read whole may have none.
+fn existing<'t, 'a>(
+    repositories: &Table<RepositoryId, &RepositoryMirror>,
+    labels: &'t Groups<RepositoryId, &'a LabelRecord>,
+    id: RepositoryId,
+) -> Option<&'t [&'a LabelRecord]> {
+    let whole = || repositories.get(&id).filter(|row| row.complete);
+    labels
+        .get(&id)
+        .or_else(|| whole().map(|_| <&[_]>::default()))
 }

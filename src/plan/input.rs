@@ -1,6 +1,9 @@
 //! Everything a plan is made from. It is data: it can be saved and replayed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +15,7 @@ use crate::{
     desired::model::Desired,
     domain::{
         Timestamp,
-        ids::{InstallationId, ProjectKey},
+        ids::{InstallationId, ProjectKey, RunId},
         snapshot::StoreSnapshot,
     },
     observed::model::Observed,
@@ -52,6 +55,37 @@ pub struct PlanInput {
     /// When the last complete sweep of forge and cluster was folded in, since this
     /// process took the lease; nothing unknown to us is deleted before.
     pub swept_at: Option<Timestamp>,
+}
+
+impl PlanInput {
+    /// The rows that a plan of the orphans is made from. Nearly always every namespace of ours
+    /// has its run, and then none of the others have to be looked at.
+    pub fn rows_of_orphans(
+        rows: &StoreSnapshot,
+        cluster: &Observed<Arc<ClusterSnapshot>>,
+    ) -> StoreSnapshot {
+        if !is_explained(rows, cluster) {
+            return rows.clone();
+        }
+        StoreSnapshot {
+            now: rows.now,
+            restored_at: rows.restored_at,
+            identities: rows.identities.clone(),
+            environments: rows.environments.clone(),
+            ..StoreSnapshot::default()
+        }
+    }
+}
+
+/// Whether every namespace of ours has its run.
+pub(super) fn is_explained(rows: &StoreSnapshot, cluster: &Observed<Arc<ClusterSnapshot>>) -> bool {
+    let known: BTreeSet<RunId> = rows.environments.iter().map(|row| row.run).collect();
+    let snapshot = cluster.known();
+    let mut namespaces = snapshot.iter().flat_map(|snapshot| &snapshot.namespaces);
+    namespaces.all(|row| {
+        let run = row.owner.run.map(RunId);
+        run.is_some_and(|run| known.contains(&run))
+    })
 }
 
 /// Process settings that plans depend on. Times are seconds.

@@ -1,14 +1,16 @@
 //! Rows by what they are asked for beside their own key: built once a plan, so that no step
 //! walks a list for each thing it looks at and planning grows no faster than the rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod table;
 
-use super::index::group;
+use std::collections::BTreeSet;
+
+pub(super) use self::table::{Groups, Table, groups, table};
 use crate::domain::{
     approval::Approval,
     fold::{FoldContext, Sighting, fold},
-    forge::{IssueEvent, IssueEventKind, OwnIdentity, PullRequest},
-    ids::{IssueNumber, LabelName, RepositoryId, RepositoryName, RunId, Subject, UserId},
+    forge::{IssueEvent, IssueEventKind, LabelRecord, OwnIdentity, PullRequest},
+    ids::{IssueNumber, RepositoryId, RepositoryName, RunId, Subject, UserId},
     marker::runs_marked_in,
     mirror::{BranchHead, PermissionRecord, RepositoryMirror},
     run::Run,
@@ -18,167 +20,133 @@ use crate::domain::{
 
 /// Rows by what they are asked for.
 pub(super) struct Lookup<'a> {
-    /// Repositories by their folded names, in the config and at the forge: the lowest id.
-    pub(super) by_name: BTreeMap<String, &'a RepositoryMirror>,
+    /// Repositories by their names, in the config and at the forge: the lowest id.
+    pub(super) by_name: Table<&'a RepositoryName, &'a RepositoryMirror>,
     /// Where branches stand.
-    pub(super) branches: BTreeMap<(RepositoryId, &'a str), &'a BranchHead>,
+    pub(super) branches: Table<(RepositoryId, &'a str), &'a BranchHead>,
     /// The run of each work item that is not finalised: the lowest id.
-    pub(super) current: BTreeMap<Subject, &'a Run>,
+    pub(super) current: Table<Subject, &'a Run>,
     /// Runs by their work item, lowest id first.
-    pub(super) runs: BTreeMap<Subject, Vec<&'a Run>>,
+    pub(super) runs: Groups<Subject, &'a Run>,
     /// Pull requests from branches of their own repository, by number.
-    pub(super) pulls_by_head: BTreeMap<(RepositoryId, &'a str), Vec<&'a PullRequest>>,
-    /// Our own pull requests by the run that they name: the lowest subject.
-    pub(super) pulls_by_run: BTreeMap<RunId, &'a PullRequest>,
-    /// The lowest work item of the runs that have a branch.
-    pub(super) work_by_branch: BTreeMap<(RepositoryId, &'a str), IssueNumber>,
-    /// The lowest work item of the runs that have a pull request.
-    pub(super) work_by_pull: BTreeMap<Subject, IssueNumber>,
+    pub(super) pulls_by_head: Groups<(RepositoryId, &'a str), &'a PullRequest>,
+    /// The work items of the runs that have a branch.
+    pub(super) work_by_branch: Groups<(RepositoryId, &'a str), IssueNumber>,
+    /// The work items of the runs that have a pull request.
+    pub(super) work_by_pull: Groups<Subject, IssueNumber>,
     /// Permissions read.
-    pub(super) permissions: BTreeMap<(RepositoryId, UserId), Vec<&'a PermissionRecord>>,
+    pub(super) permissions: Groups<(RepositoryId, UserId), &'a PermissionRecord>,
     /// Triggers by the subject that carries them.
-    pub(super) triggers: BTreeMap<Subject, Vec<&'a Trigger>>,
+    pub(super) triggers: Groups<Subject, &'a Trigger>,
     /// What ended the subjects that approvals are about: closed, merged or transferred, in id
     /// order.
-    pub(super) ends: BTreeMap<Subject, Vec<&'a IssueEvent>>,
+    pub(super) ends: Groups<Subject, &'a IssueEvent>,
     /// Triggers that had run their course before the database was restored.
     pub(super) consumed: Vec<&'a Trigger>,
 }
 
 impl<'a> Lookup<'a> {
-    pub(super) fn new(rows: &'a StoreSnapshot, own: &[OwnIdentity]) -> Self {
-        let mut runs: Vec<&Run> = rows.runs.iter().collect();
-        runs.sort_by_key(|run| run.id);
-        let mut pulls: Vec<&PullRequest> = rows.pulls.iter().collect();
-        pulls.sort_by_key(|pull| (pull.repository, pull.number));
-        let mut lookup = Self {
-            by_name: BTreeMap::new(),
-            branches: BTreeMap::new(),
-            current: BTreeMap::new(),
-            runs: BTreeMap::new(),
-            pulls_by_head: BTreeMap::new(),
-            pulls_by_run: BTreeMap::new(),
-            work_by_branch: BTreeMap::new(),
-            work_by_pull: BTreeMap::new(),
-            permissions: group(&rows.permissions, |row| (row.repository, row.user)),
-            triggers: group(&rows.triggers, Trigger::subject),
+    /// Takes runs and pull requests by their own keys, which order those of one key here.
+    pub(super) fn new(
+        rows: &'a StoreSnapshot,
+        runs: &Table<RunId, &'a Run>,
+        pulls: &Table<Subject, &'a PullRequest>,
+    ) -> Self {
+        let runs = || runs.values().copied();
+        let current = runs().filter(|run| run.finalized_at.is_none());
+        let pulls = pulls.values().copied().filter(|pull| is_of_own(pull));
+        Self {
+            by_name: by_name(rows),
+            branches: table(&rows.branches, |row| (row.repository, row.branch.as_str())),
+            current: Table::new(current.map(|run| (run.work_subject(), run))),
+            runs: Groups::new(runs().map(|run| (run.work_subject(), run))),
+            pulls_by_head: Groups::new(
+                pulls.map(|pull| ((pull.repository, pull.head.as_str()), pull)),
+            ),
+            work_by_branch: Groups::new(runs().filter_map(|run| {
+                let branch = run.branch.as_ref()?;
+                Some(((run.repository, branch.as_str()), run.work_item))
+            })),
+            work_by_pull: Groups::new(runs().filter_map(|run| {
+                let subject = Subject {
+                    repository: run.repository,
+                    number: run.pull_request?,
+                };
+                Some((subject, run.work_item))
+            })),
+            permissions: groups(&rows.permissions, |row| (row.repository, row.user)),
+            triggers: groups(&rows.triggers, Trigger::subject),
             ends: ends(rows),
             consumed: rows
                 .triggers
                 .iter()
                 .filter(|row| row.disposition == Disposition::Refused(RefusalReason::Consumed))
                 .collect(),
-        };
-        let mut repositories: Vec<&RepositoryMirror> = rows.repositories.iter().collect();
-        repositories.sort_by_key(|row| row.id());
-        for row in repositories {
-            for name in [&row.configured_name, &row.record.name] {
-                lookup.by_name.entry(folded(name)).or_insert(row);
-            }
-        }
-        for row in &rows.branches {
-            let key = (row.repository, row.branch.as_str());
-            lookup.branches.entry(key).or_insert(row);
-        }
-        for run in runs {
-            lookup.add_run(run);
-        }
-        for pull in pulls {
-            lookup.add_pull(pull, own);
-        }
-        lookup
-    }
-
-    fn add_run(&mut self, run: &'a Run) {
-        self.runs.entry(run.work_subject()).or_default().push(run);
-        if run.finalized_at.is_none() {
-            self.current.entry(run.work_subject()).or_insert(run);
-        }
-        if let Some(branch) = &run.branch {
-            let key = (run.repository, branch.as_str());
-            lower(self.work_by_branch.entry(key).or_insert(run.work_item), run);
-        }
-        if let Some(number) = run.pull_request {
-            let subject = Subject {
-                repository: run.repository,
-                number,
-            };
-            lower(
-                self.work_by_pull.entry(subject).or_insert(run.work_item),
-                run,
-            );
-        }
-    }
-
-    fn add_pull(&mut self, pull: &'a PullRequest, own: &[OwnIdentity]) {
-        if pull.head_repository != Some(pull.repository) {
-            return;
-        }
-        let key = (pull.repository, pull.head.as_str());
-        self.pulls_by_head.entry(key).or_default().push(pull);
-        let author = pull.author.as_ref().map(|author| author.id);
-        if own.iter().any(|own| Some(own.actor.id) == author) {
-            for run in runs_marked_in(&pull.body) {
-                self.pulls_by_run.entry(run).or_insert(pull);
-            }
         }
     }
 }
 
-fn ends(rows: &StoreSnapshot) -> BTreeMap<Subject, Vec<&IssueEvent>> {
+/// Whether the branch of a pull request is of the repository itself.
+fn is_of_own(pull: &PullRequest) -> bool {
+    pull.head_repository == Some(pull.repository)
+}
+
+/// Our own pull requests by the run that they name: the lowest subject.
+pub(super) fn pulls_by_run(
+    pulls: &Table<Subject, &PullRequest>,
+    own: &[OwnIdentity],
+) -> Table<RunId, Subject> {
+    let by_us = pulls.iter().filter(|(_, pull)| {
+        let author = pull.author.as_ref().map(|author| author.id);
+        is_of_own(pull) && own.iter().any(|own| Some(own.actor.id) == author)
+    });
+    Table::new(by_us.flat_map(|(subject, pull)| {
+        let runs = runs_marked_in(&pull.body).into_iter();
+        runs.map(|run| (run, *subject))
+    }))
+}
+
+fn by_name(rows: &StoreSnapshot) -> Table<&RepositoryName, &RepositoryMirror> {
+    let mut repositories: Vec<&RepositoryMirror> = rows.repositories.iter().collect();
+    repositories.sort_by_key(|row| row.id());
+    let named = repositories.into_iter();
+    Table::new(named.flat_map(|row| [(&row.configured_name, row), (&row.record.name, row)]))
+}
+
+fn ends(rows: &StoreSnapshot) -> Groups<Subject, &IssueEvent> {
     let asked: BTreeSet<Subject> = rows.approvals.iter().map(Approval::subject).collect();
-    let mut ends: BTreeMap<Subject, Vec<&IssueEvent>> = BTreeMap::new();
     if asked.is_empty() {
-        return ends;
+        return Groups::new([]);
     }
     let ended = |event: &&IssueEvent| {
         matches!(
             event.what,
             IssueEventKind::Closed | IssueEventKind::Merged | IssueEventKind::Transferred
-        )
+        ) && asked.contains(&subject(event))
     };
-    for event in rows.events.iter().filter(ended) {
-        let subject = Subject {
-            repository: event.repository,
-            number: event.number,
-        };
-        if asked.contains(&subject) {
-            ends.entry(subject).or_default().push(event);
-        }
-    }
-    for events in ends.values_mut() {
-        events.sort_by_key(|event| event.id);
-    }
-    ends
+    let mut events: Vec<&IssueEvent> = rows.events.iter().filter(ended).collect();
+    events.sort_by_key(|event| event.id);
+    Groups::new(events.into_iter().map(|event| (subject(event), event)))
 }
 
-/// The form by which names of repositories are compared.
-pub(super) fn folded(name: &RepositoryName) -> String {
-    name.to_string().to_lowercase()
-}
-
-fn lower(known: &mut IssueNumber, run: &Run) {
-    *known = run.work_item.min(*known);
+fn subject(event: &IssueEvent) -> Subject {
+    Subject {
+        repository: event.repository,
+        number: event.number,
+    }
 }
 
 /// The fold of every subject's events.
-pub(super) fn sightings<'a>(
+pub(super) fn sightings<'a, 'l>(
     rows: &'a StoreSnapshot,
     own: &[OwnIdentity],
-    labels: &BTreeMap<RepositoryId, BTreeSet<LabelName>>,
-) -> BTreeMap<Subject, Vec<Sighting<'a>>> {
-    let events = group(&rows.events, |row| Subject {
-        repository: row.repository,
-        number: row.number,
-    });
-    events
-        .into_iter()
-        .map(|(subject, events)| {
-            let ctx = FoldContext {
-                own,
-                existing_labels: labels.get(&subject.repository),
-            };
-            (subject, fold(&events, ctx))
-        })
-        .collect()
+    labels: impl Fn(RepositoryId) -> Option<&'l [&'l LabelRecord]>,
+) -> Groups<Subject, Sighting<'a>> {
+    groups(&rows.events, subject).map(|subject, events, sightings| {
+        let ctx = FoldContext {
+            own,
+            existing_labels: labels(subject.repository),
+        };
+        sightings.extend(fold(events, ctx));
+    })
 }

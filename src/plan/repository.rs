@@ -31,11 +31,11 @@ pub(super) fn step_repositories(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     upkeep.report(index, plan);
 }
 
-fn step_repository(
-    index: &Index<'_>,
+fn step_repository<'a>(
+    index: &Index<'a>,
     plan: &mut PlanBuilder<'_>,
     desired: &DesiredRepository,
-    upkeep: &mut Upkeep<'_>,
+    upkeep: &mut Upkeep<'a>,
 ) {
     let candidate = format!("repository/{}", desired.name);
     let Some(mirror) = index.repository_named(&desired.name) else {

@@ -1,16 +1,16 @@
 //! Upkeep: labels and variables of the catalogue in a repository, compared with the mirror and
 //! put right, a few a minute.
 
-use std::collections::BTreeMap;
-
 use chrono::Duration;
 use serde_json::json;
 
 use super::{
     action::{ActionKind, ActionName},
     builder::{Ensure, PlanBuilder},
-    catalogue, event,
+    catalogue::{self, WantedLabel},
+    event,
     index::Index,
+    lookup::Groups,
 };
 use crate::domain::{
     Timestamp,
@@ -21,27 +21,85 @@ use crate::domain::{
     report::ReportState,
 };
 
-/// How much may be written yet: the forge's writes of a minute are there for runs, too.
+/// Upkeep of the repositories of one plan.
 pub(super) struct Upkeep<'a> {
+    wanted: Wanted<'a>,
+    room: Room,
+}
+
+/// What every repository is to have, and what tells whether it does.
+struct Wanted<'a> {
+    labels: Vec<WantedLabel<'a>>,
+    variables: Vec<VariableRecord>,
+    /// The variables that stand.
+    standing: Groups<RepositoryId, &'a VariableRecord>,
+    /// Whether any write to a repository is not known to be done. Nearly always none is, and then
+    /// nobody has to ask for each.
+    any_open: bool,
+    /// The labels and the variables of a repository that lacked nothing. Nearly all look alike,
+    /// and are compared as a whole.
+    whole_labels: Option<Vec<&'a LabelRecord>>,
+    whole_variables: Option<Vec<&'a VariableRecord>>,
+}
+
+/// How much may be written yet: the forge's writes of a minute are there for runs, too.
+struct Room {
     left: usize,
     held_back: bool,
-    labels: BTreeMap<(RepositoryId, &'a LabelName), &'a LabelRecord>,
-    variables: BTreeMap<(RepositoryId, &'a str), &'a str>,
 }
 
 impl<'a> Upkeep<'a> {
-    /// What is left of this minute, for each of the projects that are planned with these rows.
     pub(super) fn new(index: &Index<'a>) -> Self {
-        let rows = &index.input.rows;
-        let labels = rows.labels.iter();
-        let variables = rows.variables.iter();
+        Self {
+            wanted: Wanted::new(index),
+            room: Room::new(index),
+        }
+    }
+
+    /// Says that there is more to do than may be done now.
+    pub(super) fn report(&self, index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+        if self.room.held_back {
+            let most = index.settings().upkeep_per_minute;
+            let reason =
+                format!("more of it follows: at most {most} writes a minute are spent on it");
+            plan.report_other("catalogue", None, ReportState::Waiting, reason);
+        }
+    }
+}
+
+impl<'a> Wanted<'a> {
+    fn new(index: &Index<'a>) -> Self {
+        let labels = index.desired().zip(index.project_key());
+        let standing = index.input.rows.variables.iter();
+        let standing = standing.map(|row| (row.repository, &row.variable));
+        let mut effects = index.effects.iter();
+        Self {
+            labels: labels.map_or_else(Vec::new, |(desired, key)| catalogue::labels(desired, key)),
+            variables: index.desired().map_or_else(Vec::new, catalogue::variables),
+            standing: Groups::new(standing),
+            any_open: effects
+                .any(|(key, effect)| key.starts_with(OF_REPOSITORY) && effect.done_at.is_none()),
+            whole_labels: None,
+            whole_variables: None,
+        }
+    }
+
+    /// Whether a write to a repository was tried and nothing says that it is done.
+    fn is_open(&self, index: &Index<'_>, key: impl FnOnce() -> String) -> bool {
+        self.any_open && index.is_open(&key())
+    }
+}
+
+impl Room {
+    /// What is left of this minute, for each of the projects that are planned with these rows.
+    fn new(index: &Index<'_>) -> Self {
         let minute = Duration::minutes(1);
         let is_near = |at: Timestamp| index.now() - minute < at && at < index.now() + minute;
-        let effects = index.effects.values();
+        let kinds = UPKEEP.map(|kind| kind.to_string());
         // What failed counts while it is tried again: a forge that refuses is not asked more and
         // more. What waits for long, as without rights, leaves the room to others.
-        let lately = effects.filter(|effect| {
-            UPKEEP.iter().any(|kind| effect.kind == kind.to_string())
+        let lately = index.effects.values().filter(|effect| {
+            kinds.contains(&effect.kind)
                 && (effect.done_at.is_some_and(is_near) || effect.next_at.is_some_and(is_near))
         });
         let left = index
@@ -52,33 +110,18 @@ impl<'a> Upkeep<'a> {
         Self {
             left: left.div_ceil(projects.max(1)),
             held_back: false,
-            labels: labels
-                .map(|row| ((row.repository, &row.label.name), &row.label))
-                .collect(),
-            variables: variables
-                .map(|row| {
-                    let variable = &row.variable;
-                    (
-                        (row.repository, variable.name.as_str()),
-                        variable.value.as_str(),
-                    )
-                })
-                .collect(),
         }
     }
 
-    /// Says that there is more to do than may be done now.
-    pub(super) fn report(&self, index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
-        if self.held_back {
-            let most = index.settings().upkeep_per_minute;
-            let reason =
-                format!("more of it follows: at most {most} writes a minute are spent on it");
-            plan.report_other("catalogue", None, ReportState::Waiting, reason);
-        }
+    /// Whether there is no room for this write: it is a new one and none are left. What failed
+    /// before has its room already, and what was just done may need no more.
+    fn is_spent(&mut self, index: &Index<'_>, key: &str) -> bool {
+        let spent = self.left == 0 && is_new(index, key) && !index.just_done(key);
+        self.held_back |= spent;
+        spent
     }
 
-    /// Plans a write, unless it is a new one and there is no room for it; what failed before has
-    /// its room already.
+    /// Plans a write, unless there is no room for it.
     fn ensure(
         &mut self,
         index: &Index<'_>,
@@ -86,7 +129,7 @@ impl<'a> Upkeep<'a> {
         key: String,
         kind: ActionKind,
     ) -> Ensure {
-        let is_new = index.effect(&key).is_none_or(|effect| effect.attempts == 0);
+        let is_new = is_new(index, &key);
         if is_new && self.left == 0 {
             self.held_back = true;
             return Ensure::Held;
@@ -99,14 +142,20 @@ impl<'a> Upkeep<'a> {
     }
 }
 
+fn is_new(index: &Index<'_>, key: &str) -> bool {
+    index.effect(key).is_none_or(|effect| effect.attempts == 0)
+}
+
 /// Whether exactly this was done so lately that the forge may still hide it from reads.
 fn is_hidden(index: &Index<'_>, key: &str, kind: &ActionKind) -> bool {
-    let visible = Duration::seconds(index.settings().visibility_seconds);
-    index.effect(key).is_some_and(|effect| {
-        let lately = effect.done_at.is_some_and(|at| index.now() < at + visible);
-        lately && effect.is_done(&kind.content_hash())
-    })
+    index.just_done(key)
+        && index
+            .effect(key)
+            .is_some_and(|effect| effect.is_done(&kind.content_hash()))
 }
+
+/// What the ledger's keys of writes to repositories begin with.
+const OF_REPOSITORY: &str = "repository/";
 
 /// The actions that keep the catalogue right.
 const UPKEEP: [ActionName; 2] = [ActionName::EnsureLabel, ActionName::SetVariable];
@@ -115,25 +164,32 @@ const UPKEEP: [ActionName; 2] = [ActionName::EnsureLabel, ActionName::SetVariabl
 /// otherwise there. A label that people deleted while a trigger of it is still in play stays
 /// away until that is over: its return would make their deletion look like a withdrawal.
 /// Labels that the config does not name are nobody's business here.
-pub(super) fn ensure_labels(
-    index: &Index<'_>,
+pub(super) fn ensure_labels<'a>(
+    index: &Index<'a>,
     plan: &mut PlanBuilder<'_>,
     mirror: &RepositoryMirror,
-    upkeep: &mut Upkeep<'_>,
+    upkeep: &mut Upkeep<'a>,
 ) {
-    let (Some(desired), Some(project)) = (index.desired(), index.project_key()) else {
+    let Some(existing) = index.existing_labels(mirror.id()) else {
         return;
     };
-    if index.existing_labels(mirror.id()).is_none() {
+    let Upkeep { wanted: all, room } = upkeep;
+    if !all.any_open && all.whole_labels.as_deref() == Some(existing) {
         return;
     }
-    for wanted in catalogue::labels(desired, project) {
-        let name = &wanted.label.name;
-        let key = format!("repository/{}/label/{}", mirror.id(), name.folded());
-        let there = upkeep.labels.get(&(mirror.id(), name)).copied();
+    let mut whole = true;
+    for wanted in &all.labels {
+        let name = wanted.name;
+        let key = || label_key(mirror.id(), name);
+        let there = LabelRecord::find(existing, name);
         let change = there.is_some_and(|found| wanted.differs(found));
-        let settled = there.is_some() && !change && !index.is_open(&key);
+        let settled = there.is_some() && !change && !all.is_open(index, key);
+        whole &= settled;
         if settled || (!change && in_play(index, mirror.id(), name)) {
+            continue;
+        }
+        let key = key();
+        if room.is_spent(index, &key) {
             continue;
         }
         let kind = ActionKind::EnsureLabel {
@@ -147,15 +203,22 @@ pub(super) fn ensure_labels(
                 json!({ "label": name }),
             ),
             change,
-            label: wanted.label,
+            label: wanted.record(),
         };
         if is_hidden(index, &key, &kind) {
             continue;
         }
-        if let Ensure::Backoff(at) = upkeep.ensure(index, plan, key, kind) {
+        if let Ensure::Backoff(at) = room.ensure(index, plan, key, kind) {
             report_retry(plan, mirror, at);
         }
     }
+    if whole {
+        all.whole_labels = Some(existing.to_vec());
+    }
+}
+
+fn label_key(repository: RepositoryId, name: &LabelName) -> String {
+    format!("{OF_REPOSITORY}{repository}/label/{}", name.folded())
 }
 
 fn report_retry(plan: &mut PlanBuilder<'_>, mirror: &RepositoryMirror, at: Timestamp) {
@@ -189,33 +252,38 @@ pub(super) fn ensure_variables(
     mirror: &RepositoryMirror,
     upkeep: &mut Upkeep<'_>,
 ) {
-    let Some(desired) = index.desired() else {
-        return;
-    };
-    let candidate = format!("repository/{}/variables", mirror.configured_name);
+    let candidate = || format!("repository/{}/variables", mirror.configured_name);
     match mirror.owner_variable {
         OwnerVariable::Ours => {}
         OwnerVariable::Forbidden => {
             let reason = "our credential may not read variables: labels are not published there";
-            plan.report_other(candidate, None, ReportState::Refused, reason);
+            plan.report_other(candidate(), None, ReportState::Refused, reason);
             return;
         }
         _ => return,
     }
-    let key = |name: &str| format!("repository/{}/variable/{name}", mirror.id());
-    let wanted = catalogue::variables(desired);
-    let stands = |row: &VariableRecord| {
-        let there = upkeep.variables.get(&(mirror.id(), row.name.as_str()));
-        there.copied() == Some(row.value.as_str())
+    let Upkeep { wanted, room } = upkeep;
+    let key = |row: &VariableRecord| {
+        let name = &row.name;
+        format!("{OF_REPOSITORY}{}/variable/{name}", mirror.id())
     };
-    let proven = wanted.iter().any(stands);
-    let open: Vec<&VariableRecord> = wanted
-        .iter()
-        .filter(|row| !stands(row) || index.is_open(&key(&row.name)))
+    let standing = wanted.standing.all(&mirror.id());
+    if !wanted.any_open && wanted.whole_variables.as_deref() == Some(standing) {
+        return;
+    }
+    let stands = |row: &VariableRecord| standing.contains(&row);
+    let proven = wanted.variables.iter().any(stands);
+    let all = wanted.variables.iter();
+    let open: Vec<&VariableRecord> = all
+        .filter(|row| !stands(row) || wanted.is_open(index, || key(row)))
         .collect();
+    if open.is_empty() {
+        wanted.whole_variables = Some(standing.to_vec());
+        return;
+    }
     let failed = open.iter().copied().find(|row| {
         index
-            .effect(&key(&row.name))
+            .effect(&key(row))
             .is_some_and(|effect| effect.attempts > 0)
     });
     let first = failed.or_else(|| open.first().copied());
@@ -225,7 +293,7 @@ pub(super) fn ensure_variables(
         first.into_iter().collect()
     };
     for variable in now {
-        let key = key(&variable.name);
+        let key = key(variable);
         let kind = ActionKind::SetVariable {
             repository_id: mirror.id(),
             repository: mirror.record.name.clone(),
@@ -244,14 +312,14 @@ pub(super) fn ensure_variables(
         let failure = index
             .effect(&key)
             .and_then(|effect| effect.last_error.clone());
-        let found = upkeep.ensure(index, plan, key, kind);
+        let found = room.ensure(index, plan, key, kind);
         if let Some(why) = failure {
             let when = match found {
                 Ensure::Backoff(at) => format!("retried at {}", at.format("%Y-%m-%dT%H:%M:%SZ")),
                 _ => "tried again now".to_owned(),
             };
             let reason = format!("labels are not published there: {why}; {when}");
-            plan.report_other(&candidate, None, ReportState::Retrying, reason);
+            plan.report_other(candidate(), None, ReportState::Retrying, reason);
         }
     }
 }

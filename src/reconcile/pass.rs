@@ -108,7 +108,7 @@ impl Passes {
         let scopes: Vec<BoxFuture<'_, _>> = inputs
             .scopes()
             .into_iter()
-            .map(|scope| self.pass_scope(&inputs, scope).boxed())
+            .map(|(scope, rows)| self.pass_scope(self.input(&inputs, scope, rows)).boxed())
             .collect();
         let sha = inputs
             .desired
@@ -172,11 +172,7 @@ impl Passes {
         })
     }
 
-    fn input(&self, inputs: &Inputs, scope: Scope) -> PlanInput {
-        let rows = match &scope {
-            Scope::Project { project } => inputs.rows.of_project(project),
-            Scope::Orphans => inputs.rows.as_ref().clone(),
-        };
+    fn input(&self, inputs: &Inputs, scope: Scope, rows: StoreSnapshot) -> PlanInput {
         PlanInput {
             now: inputs.rows.now,
             installation: self.parts.installation.clone(),
@@ -189,8 +185,7 @@ impl Passes {
         }
     }
 
-    async fn pass_scope(&self, inputs: &Inputs, scope: Scope) -> anyhow::Result<Scoped> {
-        let input = self.input(inputs, scope);
+    async fn pass_scope(&self, input: PlanInput) -> anyhow::Result<Scoped> {
         let planned = plan::plan(&input);
         let (planned, violations) = check::check(&input, planned);
         for violation in &violations {
@@ -310,30 +305,28 @@ struct Inputs {
 }
 
 impl Inputs {
-    /// Every project in the config or with live rows, and the orphans.
-    fn scopes(&self) -> Vec<Scope> {
-        scopes(self.desired.as_deref(), &self.rows)
+    fn scopes(&self) -> Vec<(Scope, StoreSnapshot)> {
+        scopes(self.desired.as_deref(), &self.rows, &self.cluster)
     }
 }
 
-/// Every project in the config or with live rows, and the orphans.
+/// Every project in the config or with live rows, and the orphans; each with its rows.
 pub fn scopes(
     desired: Option<&crate::desired::model::Desired>,
     rows: &StoreSnapshot,
-) -> Vec<Scope> {
+    cluster: &Observed<Arc<ClusterSnapshot>>,
+) -> Vec<(Scope, StoreSnapshot)> {
     let configured = desired
         .into_iter()
-        .flat_map(|desired| desired.projects.keys().cloned());
-    let live = rows
-        .runs
-        .iter()
-        .map(|run| run.project.clone())
-        .chain(rows.triggers.iter().map(|trigger| trigger.project.clone()));
-    let projects: BTreeSet<ProjectKey> = configured.chain(live).collect();
-    projects
+        .flat_map(|desired| desired.projects.keys());
+    let of_runs = rows.runs.iter().map(|run| &run.project);
+    let of_triggers = rows.triggers.iter().map(|trigger| &trigger.project);
+    let projects: BTreeSet<&ProjectKey> = configured.chain(of_runs).chain(of_triggers).collect();
+    let orphans = PlanInput::rows_of_orphans(rows, cluster);
+    rows.by_project(projects.into_iter().cloned())
         .into_iter()
-        .map(|project| Scope::Project { project })
-        .chain([Scope::Orphans])
+        .map(|(project, rows)| (Scope::Project { project }, rows))
+        .chain([(Scope::Orphans, orphans)])
         .collect()
 }
 

@@ -1,7 +1,6 @@
 //! The hash by which an object tells what it was built from.
 
 use serde::Serialize;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Raised when a builder changes what it makes of the same input, so that
@@ -11,40 +10,10 @@ const BUILDER_VERSION: u32 = 1;
 /// SHA-256 over the canonical JSON of a builder's input: keys sorted, no
 /// spaces. A secret is never part of an input.
 pub fn input_hash(input: &impl Serialize) -> String {
-    let value = super::to_value(input);
-    let mut text = format!("{BUILDER_VERSION}:");
-    write_canonical(&value, &mut text);
-    hex::encode(Sha256::digest(text.as_bytes()))
-}
-
-fn write_canonical(value: &Value, out: &mut String) {
-    match value {
-        Value::Object(fields) => {
-            let mut keys: Vec<&String> = fields.keys().collect();
-            keys.sort();
-            out.push('{');
-            for (position, key) in keys.into_iter().enumerate() {
-                if position > 0 {
-                    out.push(',');
-                }
-                out.push_str(&Value::String(key.clone()).to_string());
-                out.push(':');
-                write_canonical(&fields[key], out);
-            }
-            out.push('}');
-        }
-        Value::Array(items) => {
-            out.push('[');
-            for (position, item) in items.iter().enumerate() {
-                if position > 0 {
-                    out.push(',');
-                }
-                write_canonical(item, out);
-            }
-            out.push(']');
-        }
-        scalar => out.push_str(&scalar.to_string()),
-    }
+    let mut value = super::to_value(input);
+    value.sort_all_objects();
+    let text = format!("{BUILDER_VERSION}:{value}");
+    hex::encode(Sha256::digest(text))
 }
 
 #[cfg(test)]

@@ -210,37 +210,59 @@ impl LabelMeaning {
     }
 }
 
+/// Where a label of the catalogue stands below `spec`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LabelPlace<'a> {
+    /// In the list of triggers.
+    Trigger(usize),
+    /// Under a key of this field.
+    In(&'static str, &'a str),
+    /// In a field of its own.
+    Single(&'static str),
+}
+
+impl LabelPlace<'_> {
+    /// The path to its name.
+    pub fn path(self) -> Vec<String> {
+        let path = match self {
+            Self::Trigger(index) => vec!["triggers".to_owned(), index.to_string()],
+            Self::In(field, key) => vec![field.to_owned(), key.to_owned()],
+            Self::Single(field) => vec![field.to_owned()],
+        };
+        path.into_iter().chain(["name".to_owned()]).collect()
+    }
+}
+
 impl LabelCatalogSpec {
     /// Every label of the catalogue with its meaning and its place below `spec`.
     ///
     /// Model and reasoning labels are in `Platform`, not here.
-    pub fn entries(&self) -> Vec<(&LabelName, LabelMeaning, Vec<String>)> {
-        let mut entries = Vec::new();
-        for (index, trigger) in self.triggers.iter().enumerate() {
-            let place = vec!["triggers".to_owned(), index.to_string(), "name".to_owned()];
-            entries.push((&trigger.name, LabelMeaning::Trigger(trigger.kind()), place));
-        }
-        for (state, label) in self.state.iter() {
-            let place = vec![
-                "state".to_owned(),
-                state.field().to_owned(),
-                "name".to_owned(),
-            ];
-            entries.push((&label.name, LabelMeaning::State(state), place));
-        }
-        for (key, label) in &self.need {
-            let place = vec!["need".to_owned(), key.clone(), "name".to_owned()];
-            entries.push((&label.name, LabelMeaning::Need(key.clone()), place));
-        }
-        let single = |field: &str| vec![field.to_owned(), "name".to_owned()];
-        entries.push((&self.debug.name, LabelMeaning::Debug, single("debug")));
-        if let Some(label) = &self.discussion {
-            entries.push((&label.name, LabelMeaning::Discussion, single("discussion")));
-        }
-        if let Some(label) = &self.priority {
-            entries.push((&label.name, LabelMeaning::Priority, single("priority")));
-        }
-        entries
+    pub fn entries(&self) -> impl Iterator<Item = (&LabelName, LabelMeaning, LabelPlace<'_>)> {
+        let triggers = self.triggers.iter().enumerate().map(|(index, trigger)| {
+            let meaning = LabelMeaning::Trigger(trigger.kind());
+            (&trigger.name, meaning, LabelPlace::Trigger(index))
+        });
+        let states = self.state.iter().map(|(state, label)| {
+            let place = LabelPlace::In("state", state.field());
+            (&label.name, LabelMeaning::State(state), place)
+        });
+        let needs = self.need.iter().map(|(key, label)| {
+            let place = LabelPlace::In("need", key);
+            (&label.name, LabelMeaning::Need(key.clone()), place)
+        });
+        let single = [
+            ("debug", Some(&self.debug), LabelMeaning::Debug),
+            (
+                "discussion",
+                self.discussion.as_ref(),
+                LabelMeaning::Discussion,
+            ),
+            ("priority", self.priority.as_ref(), LabelMeaning::Priority),
+        ];
+        let single = single.into_iter().filter_map(|(field, label, meaning)| {
+            Some((&label?.name, meaning, LabelPlace::Single(field)))
+        });
+        triggers.chain(states).chain(needs).chain(single)
     }
 
     /// Every label of the catalogue with what is said of it by locale, and that one's place
@@ -277,32 +299,29 @@ impl LabelCatalogSpec {
     /// The catalogue as a repository's variables, for workflows there: each variable's name
     /// with its label and that label's place below `spec`. Of several labels for one kind of
     /// run the first counts.
-    pub fn variables(&self) -> Vec<(String, &LabelName, Vec<String>)> {
+    pub fn variables(&self) -> Vec<(String, &LabelName, LabelPlace<'_>)> {
         let mut kinds = BTreeSet::new();
-        let named = self
-            .entries()
-            .into_iter()
-            .filter_map(|(label, meaning, place)| {
-                let middle = match &meaning {
-                    LabelMeaning::Trigger(kind) if !kinds.insert(kind.clone()) => return None,
-                    LabelMeaning::Trigger(kind) if kind.revise => {
-                        format!("RUN_{}_REVISE", kind.stage)
-                    }
-                    LabelMeaning::Trigger(kind) => format!("RUN_{}", kind.stage),
-                    LabelMeaning::State(state) => format!("STATE_{}", state.words()),
-                    LabelMeaning::Need(key) => format!("NEED_{key}"),
-                    LabelMeaning::Debug => "RUN_DEBUG".to_owned(),
-                    LabelMeaning::Discussion => "MODE_DISCUSSION".to_owned(),
-                    LabelMeaning::Priority
-                    | LabelMeaning::Model(_)
-                    | LabelMeaning::Reasoning(_) => return None,
-                };
-                Some((
-                    format!("CODEXK8S_{}_LABEL", in_capitals(&middle)),
-                    label,
-                    place,
-                ))
-            });
+        let named = self.entries().filter_map(|(label, meaning, place)| {
+            let middle = match &meaning {
+                LabelMeaning::Trigger(kind) if !kinds.insert(kind.clone()) => return None,
+                LabelMeaning::Trigger(kind) if kind.revise => {
+                    format!("RUN_{}_REVISE", kind.stage)
+                }
+                LabelMeaning::Trigger(kind) => format!("RUN_{}", kind.stage),
+                LabelMeaning::State(state) => format!("STATE_{}", state.words()),
+                LabelMeaning::Need(key) => format!("NEED_{key}"),
+                LabelMeaning::Debug => "RUN_DEBUG".to_owned(),
+                LabelMeaning::Discussion => "MODE_DISCUSSION".to_owned(),
+                LabelMeaning::Priority | LabelMeaning::Model(_) | LabelMeaning::Reasoning(_) => {
+                    return None;
+                }
+            };
+            Some((
+                format!("CODEXK8S_{}_LABEL", in_capitals(&middle)),
+                label,
+                place,
+            ))
+        });
         named.collect()
     }
 

@@ -51,14 +51,22 @@ fn unlabeled(id: i64, by: i64) -> IssueEvent {
     event(id, by, IssueEventKind::Unlabeled { label: dev() })
 }
 
+fn existing() -> LabelRecord {
+    LabelRecord {
+        name: dev(),
+        colour: String::new(),
+        description: String::new(),
+    }
+}
+
 /// Folds with `run:dev` existing and returns which sightings are live, oldest first.
 #[track_caller]
 fn check_live(events: &[IssueEvent], live: &[bool]) {
-    let existing = BTreeSet::from([dev()]);
+    let existing = existing();
     let own = own();
     let ctx = FoldContext {
         own: &own,
-        existing_labels: Some(&existing),
+        existing_labels: Some(&[&existing]),
     };
     let refs: Vec<_> = events.iter().collect();
     let found: Vec<_> = fold(&refs, ctx).iter().map(is_open).collect();
@@ -91,10 +99,9 @@ fn closing_withdraws_for_good() {
 #[test]
 fn a_label_deleted_from_the_repository_withdraws_nothing() {
     let own = own();
-    let none = BTreeSet::new();
     let ctx = FoldContext {
         own: &own,
-        existing_labels: Some(&none),
+        existing_labels: Some(&[]),
     };
     let (on, off) = (labeled(1), unlabeled(2, ADA));
     let found = fold(&[&on, &off], ctx);
@@ -126,9 +133,9 @@ proptest! {
     ) {
         events.sort_by_key(|event| event.id);
         events.dedup_by_key(|event| event.id);
-        let existing = BTreeSet::from([dev()]);
+        let existing = existing();
         let own = own();
-        let ctx = FoldContext { own: &own, existing_labels: Some(&existing) };
+        let ctx = FoldContext { own: &own, existing_labels: Some(&[&existing]) };
         let straight: Vec<_> = events.iter().collect();
         let mut shuffled: Vec<_> = events.iter().chain(events.iter()).collect();
         let turn = usize::try_from(seed % 17).unwrap() % shuffled.len().max(1);
@@ -140,9 +147,9 @@ proptest! {
     fn at_most_the_labels_after_the_last_removal_are_live(
         events in proptest::collection::vec(any_event(), 0..20),
     ) {
-        let existing = BTreeSet::from([dev()]);
+        let existing = existing();
         let own = own();
-        let ctx = FoldContext { own: &own, existing_labels: Some(&existing) };
+        let ctx = FoldContext { own: &own, existing_labels: Some(&[&existing]) };
         let refs: Vec<_> = events.iter().collect();
         let mut unique = refs.clone();
         unique.sort_by_key(|event| event.id);

@@ -22,6 +22,7 @@ pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
     if let Some(catalogue) = objects.catalogues.first() {
         for (name, meaning, place) in catalogue.spec.entries() {
             let mut path = vec!["spec"];
+            let place = place.path();
             path.extend(place.iter().map(String::as_str));
             let at = catalogue.error(&path, Code::DuplicateName, "");
             errors.extend(meet(&mut seen, name.as_str(), meaning, at));
@@ -73,6 +74,7 @@ fn publish(catalogue: &Document<LabelCatalogSpec>, errors: &mut Vec<ConfigError>
     let mut met: BTreeMap<String, &LabelName> = BTreeMap::new();
     for (variable, label, place) in catalogue.spec.variables() {
         let mut path = vec!["spec"];
+        let place = place.path();
         path.extend(place.iter().map(String::as_str));
         if let Some(first) = met.get(&variable) {
             let message = format!(
