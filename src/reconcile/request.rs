@@ -6,8 +6,8 @@ use crate::{
     desired::model::Desired,
     domain::{
         approval::Approval,
-        ids::{BranchName, IssueNumber, RepositoryId, Subject},
-        run::Run,
+        ids::{BranchName, IssueNumber, RepositoryId, RunId, Subject},
+        run::{EnvironmentState, Run},
         snapshot::StoreSnapshot,
         trigger::{Disposition, Trigger},
     },
@@ -46,7 +46,15 @@ pub fn poll_request(desired: &Desired, rows: Option<&StoreSnapshot>) -> PollRequ
         .iter()
         .filter(|trigger| !trigger.settled)
         .collect();
-    let runs: Vec<&Run> = rows.runs.iter().filter(|run| is_hot(run, rows)).collect();
+    let standing: BTreeSet<RunId> = rows
+        .environments
+        .iter()
+        .filter(|row| row.state != EnvironmentState::Gone)
+        .map(|row| row.run)
+        .collect();
+    // Runs whose subjects still matter: not finalised, or their environment is still there.
+    let is_hot = |run: &&Run| run.finalized_at.is_none() || standing.contains(&run.id);
+    let runs: Vec<&Run> = rows.runs.iter().filter(is_hot).collect();
     PollRequest {
         bound,
         hot: hot(&live, &runs, rows),
@@ -54,15 +62,6 @@ pub fn poll_request(desired: &Desired, rows: Option<&StoreSnapshot>) -> PollRequ
         branches: branches(&live, &runs, rows),
         sweep_labels,
     }
-}
-
-/// Runs whose subjects still matter: not finalised, or their environment is still there.
-fn is_hot(run: &Run, rows: &StoreSnapshot) -> bool {
-    run.finalized_at.is_none()
-        || rows.environments.iter().any(|environment| {
-            environment.run == run.id
-                && environment.state != crate::domain::run::EnvironmentState::Gone
-        })
 }
 
 fn hot(live: &[&Trigger], runs: &[&Run], rows: &StoreSnapshot) -> Vec<Subject> {
@@ -126,14 +125,15 @@ fn branches(
     let named = |repository, number: IssueNumber| {
         (repository, BranchName::new(format!("codex/issue-{number}")))
     };
+    let pulls: BTreeSet<(RepositoryId, IssueNumber)> = rows
+        .pulls
+        .iter()
+        .map(|pull| (pull.repository, pull.number))
+        .collect();
     let waiting = live
         .iter()
         .filter(|trigger| matches!(trigger.disposition, Disposition::Waiting(_)))
-        .filter(|trigger| {
-            !rows.pulls.iter().any(|pull| {
-                pull.repository == trigger.identity.repository && pull.number == trigger.number
-            })
-        })
+        .filter(|trigger| !pulls.contains(&(trigger.identity.repository, trigger.number)))
         .map(|trigger| named(trigger.identity.repository, trigger.number));
     let pending = runs
         .iter()

@@ -1,7 +1,10 @@
 //! One step at a time: what the loop repeats, each on its own. The loop is made of
 //! these; a driver that decides their order itself uses them directly.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError},
+};
 
 use super::{Reconciler, request};
 use crate::{
@@ -183,18 +186,14 @@ impl Reconciler {
         };
         let wanted = request::poll_request(&desired, Some(rows));
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let hot: BTreeSet<_> = asked.hot.iter().collect();
+        let branches: BTreeSet<_> = asked.branches.iter().collect();
         let more = wanted
             .actors
             .iter()
             .any(|actor| !asked.actors.contains(actor))
-            || wanted
-                .branches
-                .iter()
-                .any(|branch| !asked.branches.contains(branch))
-            || wanted
-                .hot
-                .iter()
-                .any(|subject| !asked.hot.contains(subject));
+            || wanted.branches.iter().any(|one| !branches.contains(one))
+            || wanted.hot.iter().any(|one| !hot.contains(one));
         if more {
             self.wake_forge.notify_one();
         }
