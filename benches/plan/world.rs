@@ -326,6 +326,7 @@ fn organisation(repositories: i64) -> Desired {
         project.repositories.insert(
             name.name.as_str().into(),
             DesiredRepository {
+                on_push: Vec::new(),
                 name,
                 forge: ForgeKind::Github,
                 base_branch: None,

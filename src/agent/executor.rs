@@ -326,6 +326,9 @@ impl Shared {
 
     async fn commit(&self) -> anyhow::Result<Event> {
         let facts = self.facts()?;
+        if !facts.changes_files {
+            return Ok(Event::Committed { head: None });
+        }
         let finished = self.places.finished(facts.attempt);
         let title = finished.and_then(|end| end.answer.title);
         let head = self.workspace()?.commit(facts, title.as_deref()).await?;

@@ -53,6 +53,9 @@ pub struct RunFacts {
     pub branch: BranchName,
     /// The branch the work goes on top of.
     pub base_branch: BranchName,
+    /// Whether the run may leave commits; of others nothing is pushed.
+    #[serde(default = "yes")]
+    pub changes_files: bool,
     /// The head of the branch that the platform accepted last.
     pub accepted_head: Option<CommitSha>,
     /// The path of the Git remote below the run API's address.
@@ -75,6 +78,10 @@ pub struct RunFacts {
     pub pace: Pace,
     /// Whether this attempt's result is already there.
     pub result_handed_in: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A commit's author.

@@ -167,6 +167,10 @@ pub enum RefusalReason {
     NotRevisable,
     /// People asked afterwards for a stage that takes the work on the issue back.
     Superseded,
+    /// The config that asked for it, by the clock or by pushes, no longer does.
+    NotConfigured,
+    /// What the config asks for on an issue whose text is not by members alone.
+    ForeignText,
     /// The repository is no longer in the config.
     Unbound,
     /// It had run its course before the database was restored: we took its label off.

@@ -2,7 +2,11 @@
 
 use chrono::Duration;
 
-use super::{index::Index, sighting::text_hash};
+use super::{
+    index::Index,
+    sighting::text_hash,
+    standing::{self, is_standing},
+};
 use crate::{
     desired::model::{Member, MemberRole, ProjectSpec},
     domain::{
@@ -30,6 +34,9 @@ pub(super) enum Verdict {
 
 /// Judges a trigger's actor: a member whose role may ask for work.
 pub(super) fn judge(index: &Index<'_>, project: &ProjectSpec, trigger: &Trigger) -> Verdict {
+    if is_standing(&trigger.identity) {
+        return standing(index, trigger);
+    }
     let Some(actor) = &trigger.actor else {
         return if index.identities_known() {
             Verdict::Refuse(RefusalReason::NoRights)
@@ -43,6 +50,18 @@ pub(super) fn judge(index: &Index<'_>, project: &ProjectSpec, trigger: &Trigger)
         via_app: trigger.via_app.as_ref(),
     };
     judge_account(index, project, &account, MemberRole::ReadWrite)
+}
+
+/// Judges what the config itself asks for.
+fn standing(index: &Index<'_>, trigger: &Trigger) -> Verdict {
+    let refused = index
+        .project()
+        .and_then(|project| standing::refused(project, index, trigger));
+    match refused {
+        _ if !index.identities_known() => Verdict::Wait(WaitReason::IdentitiesUnknown),
+        Some(reason) => Verdict::Refuse(reason),
+        None => Verdict::Entitled,
+    }
 }
 
 /// Who did something at the forge, and where.
@@ -109,7 +128,8 @@ fn is_member(project: &ProjectSpec, user: UserId, held: Permission, least: Membe
 }
 
 /// Whether title or body changed after the trigger by someone who may not start it: of what
-/// carries the label, and of its work item, whose text the prompt takes, too.
+/// carries the label, and of its work item, whose text the prompt takes, too. For a standing
+/// order, which nobody has looked at, all of the text counts.
 pub(super) fn content_changed(
     index: &Index<'_>,
     project: &ProjectSpec,
@@ -136,13 +156,18 @@ fn text_changed(
     trigger: &Trigger,
     issue: &Issue,
 ) -> bool {
+    let standing = is_standing(&trigger.identity);
+    let author = issue.author.as_ref().map(|author| author.id);
+    if standing && !author.is_some_and(|author| may_edit(index, project, trigger, author)) {
+        return true;
+    }
     match &issue.edits {
         EditHistory::Unread => trigger
             .content_hash
             .as_ref()
             .is_some_and(|hash| *hash != text_hash(issue)),
         EditHistory::Read { edits } => edits.iter().any(|edit| {
-            edit.at > trigger.occurred_at
+            (standing || edit.at > trigger.occurred_at)
                 && !edit
                     .editor
                     .is_some_and(|editor| may_edit(index, project, trigger, editor))

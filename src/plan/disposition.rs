@@ -18,12 +18,13 @@ use super::{
     recover::begun,
     reopen, review,
     sighting::{report, withdrawn_by},
+    standing::is_standing,
 };
 use crate::{
     desired::model::LabelMeaning,
     domain::{
         event::EventKind,
-        forge::{Issue, SubjectState},
+        forge::{EditHistory, Issue, SubjectState},
         ids::{LabelName, Subject},
         report::ReportState,
         run::{Run, RunState},
@@ -250,7 +251,11 @@ pub(super) fn judge(index: &Index<'_>, trigger: &Trigger) -> Judged {
         Verdict::Refuse(reason) => return Judged::Refuse(reason),
     }
     if authority::content_changed(index, &project.spec, trigger, issue) {
-        return Judged::Refuse(RefusalReason::ContentChanged);
+        return Judged::Refuse(if is_standing(&trigger.identity) {
+            RefusalReason::ForeignText
+        } else {
+            RefusalReason::ContentChanged
+        });
     }
     let judged = guards::judge(&Asked {
         index,
@@ -272,6 +277,9 @@ fn readable<'a>(index: &Index<'a>, trigger: &Trigger) -> Result<&'a Issue, Strin
     };
     if issue.state != SubjectState::Open {
         return Err("the issue is not open".to_owned());
+    }
+    if is_standing(&trigger.identity) && issue.edits == EditHistory::Unread {
+        return Err("it is not read who edited the issue".to_owned());
     }
     if label_missing(index, trigger, issue) {
         return Err(LABEL_MISSING.to_owned());

@@ -14,6 +14,7 @@ use super::{
     index::Index,
     reasons::{is_answered, refusal_text},
     sighting::{report, withdrawn_by},
+    standing::is_standing,
 };
 use crate::domain::{
     event::EventKind,
@@ -21,7 +22,7 @@ use crate::domain::{
     ids::{LabelName, Subject},
     report::ReportState,
     run::{Run, RunState},
-    trigger::{Disposition, Trigger, TriggerSource},
+    trigger::{Disposition, RefusalReason, Trigger, TriggerSource},
 };
 
 /// Finishes every run that has ended, and every refused trigger that gets an answer.
@@ -42,31 +43,31 @@ pub(super) fn step_finish(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     }
 }
 
-/// While a refused label stays on its issue, people wonder why nothing starts.
+/// While a refused label stays on its issue, or the config asks in vain, people wonder why
+/// nothing starts.
 fn explain_refused(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger) {
     let Disposition::Refused(reason) = &trigger.disposition else {
         return;
     };
     let issue = index.issues.get(&trigger.subject());
+    // What was pushed before the config asked for it surprises nobody.
+    let wanted = || is_standing(&trigger.identity) && *reason != RefusalReason::Historical;
     let there = issue.is_some_and(|issue| {
+        let label = trigger.label.as_ref();
         issue.state == SubjectState::Open
-            && trigger
-                .label
-                .as_ref()
-                .is_some_and(|label| issue.labels.contains(label))
+            && label.map_or_else(wanted, |label| issue.labels.contains(label))
     });
     let newest = || {
         let mut others = index.triggers_on(trigger.subject()).iter();
-        others.all(|other| other.label != trigger.label || order(other) <= order(trigger))
+        others.all(|other| {
+            let same =
+                other.label == trigger.label && other.identity.source == trigger.identity.source;
+            !same || other.place() <= trigger.place()
+        })
     };
     if there && newest() {
         report(plan, trigger, ReportState::Refused, refusal_text(reason));
     }
-}
-
-fn order(trigger: &Trigger) -> (usize, &str) {
-    let source_id = &trigger.identity.source_id;
-    (source_id.len(), source_id)
 }
 
 fn finish_run(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {

@@ -51,6 +51,7 @@ mod result;
 mod review;
 mod revise;
 mod sighting;
+mod standing;
 mod standstill;
 mod stop;
 mod upkeep;
@@ -84,6 +85,7 @@ fn plan_project(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     repository::step_repositories(index, plan);
     sighting::step_sightings(index, plan);
     review::step_review_sightings(index, plan);
+    standing::step_standing(index, plan);
     sighting::step_withdrawals(index, plan);
     recover::step_recover(index, plan);
     stop::step_stop(index, plan);

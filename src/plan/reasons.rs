@@ -17,6 +17,8 @@ pub(super) fn is_answered(reason: &RefusalReason) -> bool {
         | RefusalReason::Bot
         | RefusalReason::Historical
         | RefusalReason::PullRequestClosed
+        | RefusalReason::NotConfigured
+        | RefusalReason::ForeignText
         | RefusalReason::Unbound
         | RefusalReason::Consumed => false,
     }
@@ -40,6 +42,10 @@ pub(super) fn refusal_text(reason: &RefusalReason) -> &'static str {
             "refused: the work of this stage is not revised; its label starts it anew"
         }
         RefusalReason::Superseded => "refused: the work on the issue was taken back afterwards",
+        RefusalReason::NotConfigured => "refused: the config no longer asks for it",
+        RefusalReason::ForeignText => {
+            "refused: the issue's text is not by members who may start runs"
+        }
         RefusalReason::Unbound => "refused: the repository is no longer in the config",
     }
 }

@@ -27,6 +27,7 @@ use super::{
     queue::launch_run,
     review,
     sighting::{report, withdrawn_by},
+    standing::is_standing,
 };
 use crate::{
     cluster::snapshot::{NamespacePhase, NamespaceRow},
@@ -291,8 +292,8 @@ fn is_consumed(index: &Index<'_>, trigger: &Trigger) -> bool {
     own.removed_by_us.is_some() && sightings.iter().filter(older).all(removed_before)
 }
 
-/// Whether we took a waiting trigger's label off and a comment of ours speaks of its run, or of
-/// its refusal.
+/// Whether we took a waiting trigger's label off, where it has one, and a comment of ours speaks
+/// of its run, or of its refusal.
 fn is_answered(index: &Index<'_>, trigger: &Trigger, run: &RunId) -> bool {
     let removed = index
         .sighting(trigger)
@@ -302,7 +303,7 @@ fn is_answered(index: &Index<'_>, trigger: &Trigger, run: &RunId) -> bool {
         messages::refusal_comment_key(&trigger.identity),
     ]
     .map(|key| comment_marker(&key));
-    removed
+    (removed || is_standing(&trigger.identity))
         && index.input.rows.comments.iter().any(|comment| {
             comment.repository == trigger.identity.repository
                 && comment.number == trigger.number

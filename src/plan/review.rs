@@ -8,26 +8,19 @@
 //! Forge times are compared with forge times, and otherwise ids are.
 
 use super::{
-    action::ActionKind,
     builder::PlanBuilder,
-    event,
     index::Index,
-    sighting::{Seen, report, text_hash},
+    sighting::{Seen, Sight, record},
 };
 use crate::domain::{
     Timestamp,
-    event::EventKind,
     forge::{IssueEventKind, PullRequest, Review, ReviewState, SubjectState},
     ids::{IssueNumber, ReviewId, RunId, Subject},
     marker::{comment_marker, reviews_marked_in},
     messages,
     mirror::RepositoryMirror,
-    report::ReportState,
     run::{Run, RunState},
-    trigger::{
-        Disposition, RefusalReason, Trigger, TriggerIdentity, TriggerKind, TriggerSource,
-        WaitReason, WithdrawnBy,
-    },
+    trigger::{Trigger, TriggerIdentity, TriggerKind, TriggerSource, WithdrawnBy},
 };
 
 /// Records every review that asks for changes on a pull request of ours and that no row knows.
@@ -67,57 +60,27 @@ pub(super) fn step_review_sightings(index: &Index<'_>, plan: &mut PlanBuilder<'_
             mirror,
             subject,
         };
-        record(index, plan, &seen, review);
+        record(index, plan, &seen, sight(index, &seen, review));
     }
 }
 
-fn record(index: &Index<'_>, plan: &mut PlanBuilder<'_>, seen: &Seen<'_>, review: &Review) {
+fn sight(index: &Index<'_>, seen: &Seen<'_>, review: &Review) -> Sight {
     let run = seen.identity.run_id(&index.input.installation);
-    let mut trigger = Trigger {
-        identity: seen.identity.clone(),
-        project: seen.project.clone(),
-        number: seen.subject.number,
-        kind: seen.kind.clone(),
-        label: None,
-        actor: review.author.clone(),
-        via_app: None,
-        occurred_at: review.submitted_at.unwrap_or_default(),
-        content_hash: index
-            .issues
-            .get(&seen.subject)
-            .map(|issue| text_hash(issue)),
-        first_seen_at: index.now(),
-        settled: false,
-        disposition: Disposition::Waiting(WaitReason::New),
-        withdrawn_by: None,
+    let occurred_at = review.submitted_at.unwrap_or_default();
+    let on = Fact {
+        identity: &seen.identity,
+        subject: seen.subject,
+        occurred_at,
     };
-    let historical = review.id <= seen.mirror.binding_review
-        && !seen.mirror.adopt_existing
-        && !is_launched(index, run);
-    let mut reason = "seen";
-    if historical {
-        trigger.disposition = Disposition::Refused(RefusalReason::Historical);
-        reason = "older than the repository's binding";
-    } else if let Some(by) = withdrawn_by(index, &trigger) {
-        trigger.disposition = Disposition::Withdrawn;
-        trigger.withdrawn_by = Some(by);
-        reason = "taken back before it was seen";
+    Sight {
+        actor: review.author.clone(),
+        occurred_at,
+        historical: review.id <= seen.mirror.binding_review
+            && !seen.mirror.adopt_existing
+            && !is_launched(index, run),
+        withdrawn_by: withdrawn(index, &on),
+        ..Sight::default()
     }
-    trigger.settled = trigger.disposition.is_final();
-    report(plan, &trigger, ReportState::Acting, reason);
-    plan.ensure(
-        format!("trigger/{}/seen", trigger.identity),
-        None,
-        ActionKind::RecordTrigger {
-            event: event::of_trigger(
-                &trigger,
-                EventKind::TriggerSeen,
-                event::human(trigger.actor.as_ref()),
-                reason,
-            ),
-            trigger: Box::new(trigger),
-        },
-    );
 }
 
 /// Whether a review that asks for changes, or did, names this run.
@@ -176,20 +139,41 @@ fn is_launched(index: &Index<'_>, run: RunId) -> bool {
     row.is_some_and(|run| run.state != RunState::Pending) || !index.namespaces_of(&run).is_empty()
 }
 
+/// What is asked of a review's trigger, whether it has a row or not.
+struct Fact<'a> {
+    identity: &'a TriggerIdentity,
+    subject: Subject,
+    occurred_at: Timestamp,
+}
+
+impl<'a> From<&'a Trigger> for Fact<'a> {
+    fn from(trigger: &'a Trigger) -> Self {
+        Self {
+            identity: &trigger.identity,
+            subject: trigger.subject(),
+            occurred_at: trigger.occurred_at,
+        }
+    }
+}
+
 /// What took a review back: its dismissal, before its run was launched; or that its pull
 /// request was closed, merged or moved away since.
 pub(super) fn withdrawn_by(index: &Index<'_>, trigger: &Trigger) -> Option<WithdrawnBy> {
-    let id = review_id(&trigger.identity)?;
-    let ended = events(index, trigger)
+    withdrawn(index, &trigger.into())
+}
+
+fn withdrawn(index: &Index<'_>, of: &Fact<'_>) -> Option<WithdrawnBy> {
+    let id = review_id(of.identity)?;
+    let ended = events(index, of.subject)
         .into_iter()
-        .filter(|(at, _)| *at >= trigger.occurred_at)
+        .filter(|(at, _)| *at >= of.occurred_at)
         .find_map(|(_, by)| by);
     let reviews = &index.input.rows.reviews;
     let dismissed = || {
-        let run = trigger.identity.run_id(&index.input.installation);
+        let run = of.identity.run_id(&index.input.installation);
         let review = reviews
             .iter()
-            .find(|review| review.repository == trigger.identity.repository && review.id == id)?;
+            .find(|review| review.repository == of.identity.repository && review.id == id)?;
         (review.state == ReviewState::Dismissed && !is_launched(index, run))
             .then_some(WithdrawnBy::Dismissed)
     };
@@ -198,8 +182,7 @@ pub(super) fn withdrawn_by(index: &Index<'_>, trigger: &Trigger) -> Option<Withd
 
 /// When the pull request was closed, left or opened again, and what that takes back; in the
 /// order in which it happened.
-fn events(index: &Index<'_>, trigger: &Trigger) -> Vec<(Timestamp, Option<WithdrawnBy>)> {
-    let subject = trigger.subject();
+fn events(index: &Index<'_>, subject: Subject) -> Vec<(Timestamp, Option<WithdrawnBy>)> {
     let events = index.input.rows.events.iter();
     let mut events: Vec<_> = events
         .filter(|event| event.repository == subject.repository && event.number == subject.number)
@@ -226,7 +209,7 @@ pub(super) fn came_too_late(index: &Index<'_>, trigger: &Trigger) -> bool {
         .issues
         .get(&trigger.subject())
         .is_some_and(|issue| issue.state == SubjectState::Closed);
-    let last = events(index, trigger).pop();
+    let last = events(index, trigger.subject()).pop();
     review_id(&trigger.identity).is_some()
         && closed
         && last.is_some_and(|(at, by)| by.is_some() && at < trigger.occurred_at)

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{action::ActionKind, approvals, builder::PlanBuilder, event, index::Index, review};
+use super::{
+    action::ActionKind, approvals, builder::PlanBuilder, event, index::Index, review, standing,
+};
 use crate::{
     desired::model::{Desired, LabelMeaning},
     domain::{
+        Timestamp,
         effect::content_hash,
         event::EventKind,
         fold::Sighting,
-        forge::{Issue, SubjectState},
+        forge::{Actor, Issue, SubjectState},
         ids::{LabelName, ProjectKey, RunId, Subject},
         mirror::RepositoryMirror,
         report::ReportState,
@@ -44,19 +47,14 @@ pub(super) fn step_sightings(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
             if index.triggers.contains_key(&identity) {
                 continue;
             }
-            record(
-                index,
-                plan,
-                desired,
-                &Seen {
-                    identity,
-                    kind,
-                    project,
-                    mirror,
-                    subject: *subject,
-                },
-                sighting,
-            );
+            let seen = Seen {
+                identity,
+                kind,
+                project,
+                mirror,
+                subject: *subject,
+            };
+            record(index, plan, &seen, sight(index, &seen, sighting));
         }
     }
 }
@@ -118,47 +116,63 @@ fn identity(mirror: &RepositoryMirror, sighting: &Sighting<'_>) -> TriggerIdenti
     }
 }
 
-fn record(
-    index: &Index<'_>,
-    plan: &mut PlanBuilder<'_>,
-    _desired: &Desired,
-    seen: &Seen<'_>,
-    sighting: &Sighting<'_>,
-) {
-    // What has its namespace was launched by us, whatever a new binding says.
+/// What is known of a trigger beside what it asks for, at first sight.
+#[derive(Default)]
+pub(super) struct Sight {
+    pub(super) label: Option<LabelName>,
+    pub(super) actor: Option<Actor>,
+    pub(super) via_app: Option<String>,
+    pub(super) occurred_at: Timestamp,
+    /// Whether it is older than what starts runs here.
+    pub(super) historical: bool,
+    pub(super) withdrawn_by: Option<WithdrawnBy>,
+}
+
+fn sight(index: &Index<'_>, seen: &Seen<'_>, sighting: &Sighting<'_>) -> Sight {
+    let event = sighting.event;
+    Sight {
+        label: Some(sighting.label.clone()),
+        actor: event.actor.clone(),
+        via_app: event.via_app.clone(),
+        occurred_at: event.created_at,
+        historical: event.id <= seen.mirror.binding_event
+            && !seen.mirror.adopt_existing
+            && !has_namespace(index, seen),
+        withdrawn_by: sighting.withdrawn_by.clone(),
+    }
+}
+
+/// What has its namespace was launched by us, whatever a new binding says.
+pub(super) fn has_namespace(index: &Index<'_>, seen: &Seen<'_>) -> bool {
     let run = seen.identity.run_id(&index.input.installation);
-    let launched = !index.namespaces_of(&run).is_empty();
-    let historical =
-        sighting.event.id <= seen.mirror.binding_event && !seen.mirror.adopt_existing && !launched;
-    let disposition = if historical {
-        Disposition::Refused(RefusalReason::Historical)
-    } else if sighting.withdrawn_by.is_some() {
-        Disposition::Withdrawn
+    !index.namespaces_of(&run).is_empty()
+}
+
+/// Records a trigger at first sight.
+pub(super) fn record(index: &Index<'_>, plan: &mut PlanBuilder<'_>, seen: &Seen<'_>, sight: Sight) {
+    let (disposition, reason) = if sight.historical {
+        let reason = "older than the repository's binding";
+        (Disposition::Refused(RefusalReason::Historical), reason)
+    } else if sight.withdrawn_by.is_some() {
+        (Disposition::Withdrawn, "taken back before it was seen")
     } else {
-        Disposition::Waiting(WaitReason::New)
+        (Disposition::Waiting(WaitReason::New), "seen")
     };
+    let text = index.issues.get(&seen.subject);
     let trigger = Trigger {
         identity: seen.identity.clone(),
         project: seen.project.clone(),
         number: seen.subject.number,
         kind: seen.kind.clone(),
-        label: Some(sighting.label.clone()),
-        actor: sighting.event.actor.clone(),
-        via_app: sighting.event.via_app.clone(),
-        occurred_at: sighting.event.created_at,
-        content_hash: index
-            .issues
-            .get(&seen.subject)
-            .map(|issue| text_hash(issue)),
+        label: sight.label,
+        actor: sight.actor,
+        via_app: sight.via_app,
+        occurred_at: sight.occurred_at,
+        content_hash: text.map(|issue| text_hash(issue)),
         first_seen_at: index.now(),
         settled: disposition.is_final(),
         disposition,
-        withdrawn_by: sighting.withdrawn_by.clone(),
-    };
-    let reason = match trigger.disposition {
-        Disposition::Refused(_) => "older than the repository's binding",
-        Disposition::Withdrawn => "taken back before it was seen",
-        _ => "seen",
+        withdrawn_by: sight.withdrawn_by,
     };
     report(plan, &trigger, ReportState::Acting, reason);
     plan.ensure(
@@ -210,6 +224,7 @@ pub(super) fn withdrawn_by(index: &Index<'_>, trigger: &Trigger) -> Option<Withd
     };
     by_event
         .or_else(|| approvals::closed_since(index, trigger))
+        .or_else(|| standing::closed(index, trigger))
         .or_else(gone)
 }
 

@@ -121,8 +121,12 @@ async fn runs(
         "where ($1::text[] is null or r.project = any($1)) and (
              r.finalized_at is null
              or exists (select 1 from environments e where e.run_id = r.run_id and e.state <> 'gone')
-             or (r.repository_id, r.work_item) in (select * from unnest($2::bigint[], $3::bigint[]))
-             or (r.repository_id, r.number) in (select * from unnest($2::bigint[], $3::bigint[]))
+             or ((r.source not in ('push', 'schedule')
+                     or r.finalized_at > platform_now() - interval '7 days')
+                 and ((r.repository_id, r.work_item)
+                         in (select * from unnest($2::bigint[], $3::bigint[]))
+                     or (r.repository_id, r.number)
+                         in (select * from unnest($2::bigint[], $3::bigint[]))))
              or (r.repository_id, r.pull_request)
                  in (select * from unnest($2::bigint[], $3::bigint[])))
          order by r.created_at, r.run_id",
@@ -143,7 +147,13 @@ async fn triggers(
     let rows: Vec<TriggerRow> = select_triggers!(
         "where ($1::text[] is null or t.project = any($1)) and (
              not t.settled
-             or (t.repository_id, t.number) in (select * from unnest($2::bigint[], $3::bigint[])))
+             or ((t.source not in ('push', 'schedule')
+                     or t.first_seen_at > platform_now() - interval '7 days'
+                     or not exists (select 1 from triggers n
+                         where n.repository_id = t.repository_id and n.number = t.number
+                             and n.source = t.source and n.first_seen_at > t.first_seen_at))
+                 and (t.repository_id, t.number)
+                     in (select * from unnest($2::bigint[], $3::bigint[]))))
          order by t.forge, t.repository_id, t.source, length(t.source_id), t.source_id",
         projects,
         hot.repositories(),

@@ -157,6 +157,10 @@ async fn judge(
     if commands.refs.is_empty() && !commands.shallow {
         return Ok(Judged::Nothing);
     }
+    if !caller.frozen()?.changes_files() {
+        let reason = "runs of this stage change no files; say it in the result";
+        return Ok(Judged::Refused(commands, reason.to_owned()));
+    }
     let remote = remote(api, caller).await?;
     let copy = refreshed(api, caller, &remote).await?;
     let target = Target::of(caller, &copy).await?;

@@ -58,6 +58,7 @@ async fn facts(api: &RunApi, caller: &Caller) -> ApiResult<RunFacts> {
         issue_title: frozen.issue_title.clone(),
         branch,
         base_branch: frozen.base_branch.clone(),
+        changes_files: frozen.changes_files(),
         accepted_head: run.accepted_head.clone(),
         git_path: GIT_PATH.to_owned(),
         prompt: frozen.prompt.clone(),

@@ -46,6 +46,7 @@ pub(super) fn assemble(sha: CommitSha, objects: Objects) -> Result<Desired, Conf
             agents: BTreeMap::new(),
             policies: BTreeMap::new(),
             approvals: BTreeMap::new(),
+            schedules: BTreeMap::new(),
             templates: BTreeMap::new(),
         };
         desired
@@ -76,6 +77,10 @@ pub(super) fn assemble(sha: CommitSha, objects: Objects) -> Result<Desired, Conf
                 .approvals
                 .insert(name, policy.spec),
         };
+    }
+    for schedule in objects.schedules {
+        let schedules = &mut own(&mut desired, &schedule)?.schedules;
+        schedules.insert(schedule.name, schedule.spec);
     }
     for document in objects.templates {
         let (key, template) = template(&document);
@@ -149,6 +154,7 @@ fn repository(document: &Document<RepositorySpec>) -> Result<DesiredRepository, 
         name,
         forge: spec.forge,
         base_branch: spec.base_branch.clone(),
+        on_push: spec.on_push.clone(),
         credential: spec.credential.clone(),
     })
 }

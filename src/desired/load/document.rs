@@ -392,7 +392,9 @@ fn misplaced(raw: &Raw) -> Option<ConfigError> {
         return Some(raw.error("/kind", Code::WrongPlace, message));
     }
     let Scope::Project(key) = &raw.scope else {
-        return None;
+        let message = format!("{} belongs to one project: below `projects/KEY/`", raw.kind);
+        let belongs = !raw.kind.allowed_at_root();
+        return belongs.then(|| raw.error("/kind", Code::WrongPlace, message));
     };
     if !raw.kind.allowed_in_project() {
         let message = format!(

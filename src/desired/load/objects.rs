@@ -9,7 +9,8 @@ use super::{
 use crate::{
     desired::model::{
         AgentPolicySpec, AgentSpec, ApprovalPolicySpec, Kind, LabelCatalogSpec, ObjectName,
-        PlatformSpec, ProjectSpec, PromptTemplateSpec, RepositorySpec, StageModelSpec,
+        PlatformSpec, ProjectSpec, PromptTemplateSpec, RepositorySpec, ScheduleSpec,
+        StageModelSpec,
     },
     domain::ids::ProjectKey,
 };
@@ -33,6 +34,8 @@ pub(crate) struct Objects {
     pub(crate) projects: Vec<Document<ProjectSpec>>,
     /// Repositories.
     pub(crate) repositories: Vec<Document<RepositorySpec>>,
+    /// Schedules.
+    pub(crate) schedules: Vec<Document<ScheduleSpec>>,
     /// Prompt templates.
     pub(crate) templates: Vec<Document<PromptTemplateSpec>>,
     /// Everything that is declared, also by documents with errors.
@@ -89,6 +92,7 @@ impl Objects {
             Kind::ApprovalPolicy => self.approvals.push(raw.typed()?),
             Kind::Project => self.projects.push(raw.typed()?),
             Kind::Repository => self.repositories.push(raw.typed()?),
+            Kind::Schedule => self.schedules.push(raw.typed()?),
             Kind::PromptTemplate => {
                 let mut template: Document<PromptTemplateSpec> = raw.typed()?;
                 match (&template.spec.body, &raw.body) {

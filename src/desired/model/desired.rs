@@ -17,6 +17,7 @@ use super::{
     platform::{PlatformSpec, ReasoningEffort, Suspend},
     policy::AgentPolicySpec,
     project::{Member, ProjectSpec},
+    schedule::{PushTrigger, ScheduleSpec},
     stage::{StageModelSpec, StageSpec},
     template::{Template, TemplateKey, TemplateKind},
 };
@@ -73,6 +74,9 @@ pub struct DesiredProject {
     /// Approval policies of its own; they only narrow.
     #[serde(default)]
     pub approvals: BTreeMap<ObjectName, ApprovalPolicySpec>,
+    /// Its schedules.
+    #[serde(default)]
+    pub schedules: BTreeMap<ObjectName, ScheduleSpec>,
     /// Prompt templates of its own.
     pub templates: BTreeMap<TemplateKey, Template>,
 }
@@ -87,6 +91,9 @@ pub struct DesiredRepository {
     pub forge: ForgeKind,
     /// The branch that work starts from; the forge's default branch when absent.
     pub base_branch: Option<BranchName>,
+    /// Stages asked for by every push to the default branch.
+    #[serde(default)]
+    pub on_push: Vec<PushTrigger>,
     /// The name of its credential in the process settings.
     pub credential: Option<ObjectName>,
 }

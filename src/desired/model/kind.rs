@@ -10,7 +10,7 @@ pub const API_VERSION: &str = "codex-k8s.dev/v1alpha1";
 
 /// Kinds that are named in the design and come with a later version. They are
 /// refused by name, so that nobody believes them to be in force.
-pub const LATER_KINDS: [&str; 5] = ["Secret", "Variable", "Database", "Docset", "Schedule"];
+pub const LATER_KINDS: [&str; 4] = ["Secret", "Variable", "Database", "Docset"];
 
 /// A kind of document.
 #[derive(
@@ -46,6 +46,8 @@ pub enum Kind {
     Project,
     /// A repository of a project.
     Repository,
+    /// A stage asked for by the clock.
+    Schedule,
     /// A prompt, as Markdown with front matter.
     PromptTemplate,
 }
@@ -71,7 +73,7 @@ impl Kind {
 
     /// Whether documents of this kind may stand outside `projects/`.
     pub const fn allowed_at_root(self) -> bool {
-        true
+        !matches!(self, Self::Schedule)
     }
 }
 

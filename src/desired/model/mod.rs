@@ -18,6 +18,7 @@ pub mod policy;
 pub mod project;
 pub mod reference;
 pub mod repository;
+pub mod schedule;
 pub mod schema;
 pub mod stage;
 pub mod template;
@@ -35,5 +36,6 @@ pub use platform::{
 pub use policy::AgentPolicySpec;
 pub use project::{Budgets, Member, MemberRole, ProjectLimits, ProjectSpec};
 pub use repository::RepositorySpec;
+pub use schedule::{PushTrigger, ScheduleSpec};
 pub use stage::{ClosesIssue, EntryGuard, LabelsAfter, RuntimeMode, StageModelSpec, StageSpec};
 pub use template::{PromptTemplateSpec, Template, TemplateKey, TemplateKind, TemplateScope};

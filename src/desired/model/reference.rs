@@ -37,6 +37,8 @@ fn kind_section(kind: Kind, text: &mut String) {
     };
     let place = if kind.is_single() {
         "Exactly one, outside `projects/`."
+    } else if !kind.allowed_at_root() {
+        "Below `projects/KEY/`."
     } else if kind == Kind::Project {
         "Usually `projects/KEY/project.yaml`, where its name is `KEY`."
     } else {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::kind::ObjectName;
+use super::{kind::ObjectName, schedule::PushTrigger};
 use crate::domain::{
     forge::ForgeKind,
     ids::{BranchName, ProjectKey},
@@ -28,6 +28,9 @@ pub struct RepositorySpec {
     /// The branch that work starts from; the forge's default branch when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_branch: Option<BranchName>,
+    /// Stages asked for by every push to the default branch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_push: Vec<PushTrigger>,
     /// The name of the credential in the process settings; the installation's own when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<ObjectName>,

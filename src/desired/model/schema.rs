@@ -16,6 +16,7 @@ use super::{
     policy::AgentPolicySpec,
     project::ProjectSpec,
     repository::RepositorySpec,
+    schedule::ScheduleSpec,
     stage::StageModelSpec,
     template::PromptTemplateSpec,
 };
@@ -103,6 +104,7 @@ fn spec_schema(kind: Kind) -> Value {
         Kind::ApprovalPolicy => schema_of::<ApprovalPolicySpec>(),
         Kind::Project => schema_of::<ProjectSpec>(),
         Kind::Repository => schema_of::<RepositorySpec>(),
+        Kind::Schedule => schema_of::<ScheduleSpec>(),
         Kind::PromptTemplate => schema_of::<PromptTemplateSpec>(),
     }
 }

@@ -9,7 +9,7 @@ use super::Language;
 use crate::domain::ids::Locale;
 
 /// English and Russian, with as many places, in the same order.
-const REASONS: [(&str, &str); 40] = [
+const REASONS: [(&str, &str); 41] = [
     ("the label was taken off", "метка снята"),
     ("the issue was closed", "задача закрыта"),
     (
@@ -17,6 +17,10 @@ const REASONS: [(&str, &str); 40] = [
         "задачи в этом репозитории больше нет",
     ),
     ("its time is up", "время вышло"),
+    (
+        "refused: the config no longer asks for it",
+        "отказано: конфигурация больше об этом не просит",
+    ),
     (
         "the work on the issue was taken back by `{}`",
         "работу по задаче вернули назад меткой `{}`",

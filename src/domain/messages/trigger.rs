@@ -139,6 +139,8 @@ pub fn refusal_comment(comment: &RefusalComment, locale: &Locale) -> Option<Stri
         RefusalReason::PullRequestClosed
         | RefusalReason::Bot
         | RefusalReason::Historical
+        | RefusalReason::NotConfigured
+        | RefusalReason::ForeignText
         | RefusalReason::Unbound
         | RefusalReason::Consumed => return None,
     };

@@ -94,6 +94,13 @@ pub struct FrozenRun {
     pub reviews: Vec<ReviewId>,
 }
 
+impl FrozenRun {
+    /// Whether the run may leave commits: its stage says what becomes of them.
+    pub fn changes_files(&self) -> bool {
+        self.pull_request != PullRequestRule::None
+    }
+}
+
 /// What chose a model or a reasoning effort.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
@@ -131,7 +138,7 @@ pub enum PullRequestRule {
     Required,
     /// One is opened where the run left commits; without any its words are the result.
     Optional,
-    /// None is opened.
+    /// None is opened, and nothing is pushed: its words are the result.
     None,
 }
 

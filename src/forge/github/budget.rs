@@ -17,6 +17,9 @@ use crate::forge::metrics::BudgetLeft;
 /// Reads leave this share of the budget to writes, in percent.
 const RESERVE_PERCENT: u64 = 5;
 
+/// No read is slowed while this share of what an even spending would leave is left, in percent.
+const PLENTY_PERCENT: u64 = 80;
+
 /// The longest a request is held back; beyond it is refused, so that a poll ends.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -38,7 +41,6 @@ pub(super) enum Admission {
 struct Window {
     left: BudgetLeft,
     resets_at: Instant,
-    span: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -112,7 +114,6 @@ impl Budget {
         let window = Window {
             left,
             resets_at: now + span,
-            span,
         };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.windows.insert(resource.to_owned(), window);
@@ -145,8 +146,7 @@ fn wait_or_refuse(time: Duration) -> Admission {
 }
 
 impl Window {
-    /// Reads pace themselves when, at the hour's speed so far, the budget would
-    /// run out before it resets.
+    /// Reads pace themselves where much less is left than an even spending would have left.
     fn judge(&self, write: bool, last: Option<Instant>, now: Instant) -> Admission {
         let time_left = self.resets_at - now;
         let BudgetLeft {
@@ -160,7 +160,7 @@ impl Window {
         if remaining <= reserve {
             return Admission::Refuse(time_left);
         }
-        if write || !self.runs_out() {
+        if write || !self.is_behind(time_left) {
             return Admission::Go;
         }
         let spendable = u32::try_from(remaining - reserve).unwrap_or(u32::MAX);
@@ -171,13 +171,13 @@ impl Window {
         }
     }
 
-    /// Whether the prediction for the hour is above its limit.
-    fn runs_out(&self) -> bool {
+    /// Whether less is left than the share of what an even spending would leave. A prediction
+    /// by what was used so far would take for a pace what is read and written once, such as a
+    /// repository that was just bound.
+    fn is_behind(&self, time_left: Duration) -> bool {
         let hour = Duration::from_hours(1).as_secs();
-        let elapsed = hour.saturating_sub(self.span.as_secs());
-        let used = self.left.limit.saturating_sub(self.left.remaining);
-        // Within the first minute a prediction says nothing yet.
-        elapsed >= MINUTE.as_secs() && used * hour / elapsed > self.left.limit
+        let even = self.left.limit * time_left.as_secs().min(hour) / hour;
+        self.left.remaining < even * PLENTY_PERCENT / 100
     }
 }
 
@@ -256,6 +256,16 @@ mod tests {
         let budget = Budget::new(80);
         let now = Instant::now();
         budget.note(&headers(5000, 3000, 1800), now);
+        assert_eq!(budget.admit("core", false, now), Admission::Go);
+        assert_eq!(budget.admit("core", false, now), Admission::Go);
+    }
+
+    #[test]
+    fn what_is_read_once_at_the_beginning_of_the_hour_is_not_held_back() {
+        let budget = Budget::new(80);
+        let now = Instant::now();
+        // Two minutes into the hour: an hour at this speed would need 9,000.
+        budget.note(&headers(5000, 4700, 3480), now);
         assert_eq!(budget.admit("core", false, now), Admission::Go);
         assert_eq!(budget.admit("core", false, now), Admission::Go);
     }

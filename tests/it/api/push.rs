@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use codex_k8s::domain::run::PullRequestRule;
+
 use super::world::{BRANCH, REPO, World, git};
 
 async fn committed(clone: &Path, file: &str, content: &str) {
@@ -66,6 +68,19 @@ async fn pushes_that_break_a_rule_are_refused_and_leave_nothing() {
     committed(&clone, "big.txt", &noise).await;
     refused(&clone, &[&target], "larger than").await;
     assert_eq!(world.branch_head(), None);
+    assert!(world.rows().pushes.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_stage_changes_no_files_pushes_nothing() {
+    let world = World::new(&["true"]).await;
+    let clone = world.cloned(&world.token(1)).await;
+    if let Some(frozen) = world.rows().run.frozen.as_mut() {
+        frozen.pull_request = PullRequestRule::None;
+    }
+    committed(&clone, "a.txt", "a\n").await;
+    let target = format!("HEAD:refs/heads/{BRANCH}");
+    refused(&clone, &[&target], "change no files").await;
     assert!(world.rows().pushes.is_empty());
 }
 

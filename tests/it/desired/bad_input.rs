@@ -141,7 +141,7 @@ fn all_errors_of_all_files_come_together_in_order() {
 
 #[test]
 fn kinds_of_a_later_version_are_refused_by_name() {
-    for kind in ["Secret", "Variable", "Database", "Docset", "Schedule"] {
+    for kind in ["Secret", "Variable", "Database", "Docset"] {
         let broken = Broken::new();
         broken.write("later.yaml", format!("apiVersion: codex-k8s.dev/v1alpha1\nkind: {kind}\nmetadata: {{ name: x }}\nspec: {{}}\n"));
         let errors = broken.errors();

@@ -15,6 +15,7 @@ mod reviews;
 mod scripts;
 mod show;
 mod simulate;
+mod standing;
 mod steps;
 mod upkeep;
 mod world;

@@ -200,6 +200,18 @@ impl Player {
             ["review", number, "by", who] => world.review(subject(number), who),
             ["dismiss", number] => world.dismiss(subject(number)),
             ["config", "revisable", stage, yes] => world.set_revisable(stage, yes == "yes"),
+            ["config", "schedule", name, number, stage, ref cron @ ..] => {
+                let number = number.parse().expect("a number");
+                world.schedule(name, number, stage, &cron.join(" "));
+            }
+            ["config", "drop", "schedule", name] => world.drop_schedule(name),
+            ["config", "push", number, stage] => {
+                world.on_push(number.parse().expect("a number"), stage);
+            }
+            ["push", "default", number] => {
+                world.push_default(number.parse().expect("a number"));
+            }
+            ["author", number, who] => world.written_by(subject(number), who),
             ["questions", ref words @ ..] => {
                 world.questions = match words {
                     [] => Vec::new(),

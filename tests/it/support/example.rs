@@ -19,6 +19,12 @@ pub(crate) const INTAKE: Cut = Cut {
     agent: "pm",
 };
 
+/// A stage, and one that takes work back.
+pub(crate) const BACK: Cut = Cut {
+    stages: &["plan", "rethink"],
+    agent: "em",
+};
+
 /// A file of `state/` as far as the stage `dev` goes; `None` for one that serves other stages
 /// alone. They are more of the same, and every world would pay for them.
 pub(crate) fn of_dev(path: &str, text: &str) -> Option<String> {

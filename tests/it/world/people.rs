@@ -55,6 +55,8 @@ pub(crate) enum Deed {
     DeleteOurs(u64),
     /// Dismisses the reviews of a pull request.
     DismissReviews(u64),
+    /// Pushes to the default branch.
+    Push,
     /// Loses their rights.
     Loses(&'static str),
     /// Decides the newest request on an issue: `approve` or `deny`.
@@ -94,6 +96,7 @@ impl Deed {
                 let forced = forge.force_push(REPOSITORY, BRANCH, "grace", &commit);
                 forced.unwrap();
             }
+            Self::Push => drop(commit(forge, "main")),
             Self::MakeBranch => drop(commit(forge, BRANCH)),
             Self::EditOurs(on) => {
                 let id = our_comment(outside, on);

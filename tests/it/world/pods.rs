@@ -276,6 +276,10 @@ impl Caller {
                 let record = record(ResultStatus::Failed, "It cannot be done.", None);
                 self.hand_in(&record).await
             }
+            Work::Deliver | Work::Ask(_) if !facts.changes_files => {
+                let record = record(ResultStatus::Completed, "Thought about it.", None);
+                self.hand_in(&record).await
+            }
             Work::Deliver | Work::Ask(_) => self.push(outside, facts).await,
         }
     }

@@ -10,9 +10,10 @@ use super::{
     pods::Work,
     scenario::{Do, Scenario, When, label},
 };
-use crate::support::example::DEV;
+use crate::support::example::{BACK, DEV};
 
 const PROJECT: &str = "projects/demo/project.yaml";
+const HELLO: &str = "projects/demo/repositories/hello.yaml";
 const POLICY: &str = "policies/standard.yaml";
 /// One run at a time.
 pub(crate) const ONE_SLOT: [(&str, &str, &str); 3] = [
@@ -355,6 +356,46 @@ fn timed_out() -> Scenario {
     }
 }
 
+/// A push to the default branch asks for a stage; the head that was there before does not.
+fn pushed() -> Scenario {
+    let people = vec![
+        (When::Quiet, Do::People(Deed::Push)),
+        (When::Over(1), Do::Wait(Duration::from_secs(5))),
+    ];
+    Scenario {
+        config: vec![(
+            HELLO,
+            "  baseBranch: main\n",
+            "  baseBranch: main\n  onPush:\n    - { issue: 1, stage: dev }\n",
+        )],
+        ends_with: vec!["#1 dev: succeeded succeeded", "1 of our comments"],
+        pulls: 1,
+        ..scenario("pushed", people)
+    }
+}
+
+/// Work goes back: what is made anew supersedes what was there.
+fn taken_back() -> Scenario {
+    let people = vec![
+        (When::Bound, label(1, "run:plan")),
+        (When::Over(1), label(1, "run:rethink")),
+        (When::Quiet, label(1, "run:plan")),
+    ];
+    Scenario {
+        cut: BACK,
+        config: vec![
+            ("stages.yaml", "after: [design]", "after: []"),
+            ("policies/approvals.yaml", "  rules:\n", "  rules: []\n"),
+        ],
+        ends_with: vec![
+            "#1 rethink: succeeded",
+            "pull request codex/issue-1 (the work of 1 runs): open, labels [\"need:reviewer\", \"state:superseded\"]",
+        ],
+        pulls: 2,
+        ..scenario("taken back", people)
+    }
+}
+
 /// All of them.
 pub(crate) fn all() -> Vec<Scenario> {
     let mut all = vec![
@@ -377,6 +418,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         given_up(),
         closed(),
         timed_out(),
+        pushed(),
+        taken_back(),
     ];
     all.extend(people::all());
     all.extend(approvals::all());

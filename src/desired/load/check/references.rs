@@ -1,6 +1,7 @@
 //! Every name refers to something.
 
 mod approvals;
+mod standing;
 
 use crate::desired::{
     load::{
@@ -20,6 +21,7 @@ pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
     approvals::check(objects, errors);
     projects(objects, errors);
     repositories(objects, errors);
+    standing::check(objects, errors);
     templates(objects, errors);
 }
 
