@@ -360,7 +360,7 @@ fn actor(id: i64, kind: AccountKind) -> Actor {
 }
 
 fn catalogue(desired: &Desired) -> Vec<LabelRecord> {
-    let labels = desired.labels.entries().into_iter();
+    let labels = desired.labels.entries();
     let names = labels.map(|(label, ..)| label.clone());
     names
         .chain([LabelName::from("bug")])

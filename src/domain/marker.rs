@@ -8,6 +8,11 @@ pub fn comment_marker(key: &str) -> String {
     format!("<!-- codex-k8s:comment:{key} -->")
 }
 
+/// Whether a text is that of a comment about a run.
+pub fn is_about_run(text: &str) -> bool {
+    text.contains("<!-- codex-k8s:comment:run/")
+}
+
 /// The mark of a run's pull request.
 pub fn pull_request_marker(run: &RunId) -> String {
     format!("<!-- codex-k8s:run:{run} -->")

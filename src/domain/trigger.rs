@@ -42,6 +42,15 @@ pub enum TriggerSource {
     Schedule,
     /// A command in a comment.
     Command,
+    /// A comment in a discussion.
+    Comment,
+}
+
+impl TriggerSource {
+    /// Whether triggers of it carry a label, which is taken off in the end.
+    pub const fn is_label(self) -> bool {
+        matches!(self, Self::Label)
+    }
 }
 
 /// What makes two sightings the same trigger.
@@ -66,6 +75,28 @@ impl TriggerIdentity {
         ))
     }
 }
+
+impl std::str::FromStr for TriggerIdentity {
+    type Err = InvalidIdentity;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = || InvalidIdentity(text.to_owned());
+        let mut parts = text.splitn(4, '/');
+        let mut next = || parts.next().ok_or_else(invalid);
+        let (forge, repository, source, source_id) = (next()?, next()?, next()?, next()?);
+        Ok(Self {
+            forge: forge.parse().map_err(|_| invalid())?,
+            repository: RepositoryId(repository.parse().map_err(|_| invalid())?),
+            source: source.parse().map_err(|_| invalid())?,
+            source_id: source_id.to_owned(),
+        })
+    }
+}
+
+/// A text that is no trigger's identity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no trigger's identity")]
+pub struct InvalidIdentity(String);
 
 impl std::fmt::Display for TriggerIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -167,6 +198,8 @@ pub enum RefusalReason {
     NotRevisable,
     /// People asked afterwards for a stage that takes the work on the issue back.
     Superseded,
+    /// Work was asked for, which ends the discussion it is part of.
+    DiscussionOver,
     /// The config that asked for it, by the clock or by pushes, no longer does.
     NotConfigured,
     /// What the config asks for on an issue whose text is not by members alone.

@@ -11,7 +11,7 @@ use super::{
     action::ActionKind,
     authority::{self, Verdict},
     builder::PlanBuilder,
-    event,
+    discussion, event,
     guards::{self, Asked},
     index::Index,
     reasons::{is_answered, refusal_text, wait_state, wait_text},
@@ -21,7 +21,7 @@ use super::{
     standing::is_standing,
 };
 use crate::{
-    desired::model::LabelMeaning,
+    desired::model::{Desired, LabelMeaning},
     domain::{
         event::EventKind,
         forge::{EditHistory, Issue, SubjectState},
@@ -160,6 +160,10 @@ fn conflicting(
 ) -> BTreeSet<LabelName> {
     let pending = current
         .filter(|run| run.state == RunState::Pending && reopen::stopped_by(index, run).is_none());
+    // A discussion gives way to whatever is asked for.
+    let asks = |kind: &TriggerKind| !discussion::is_discussion(index, kind);
+    let pending = pending.filter(|run| asks(&run.kind));
+    let contending: Vec<_> = contending.iter().filter(|t| asks(&t.kind)).collect();
     let kinds: BTreeSet<&TriggerKind> = contending
         .iter()
         .map(|t| &t.kind)
@@ -179,10 +183,12 @@ fn conflicting(
 pub(super) fn label_of(index: &Index<'_>, kind: &TriggerKind) -> LabelName {
     let catalogue = index.desired().map(|desired| &desired.labels);
     let label = catalogue.and_then(|labels| labels.trigger_for(kind));
-    label.map_or_else(
-        || LabelName::new(kind.to_string()),
-        |label| label.name.clone(),
-    )
+    let discussion = index.desired().and_then(Desired::discussion);
+    let discussion = discussion.filter(|(stage, _)| stage.kind == kind.stage && !kind.revise);
+    let label = label.map(|label| &label.name);
+    label
+        .or(discussion.map(|(_, label)| &label.name))
+        .map_or_else(|| LabelName::new(kind.to_string()), LabelName::clone)
 }
 
 /// The conflict on a work item in this pass, if there is one.
@@ -266,6 +272,9 @@ pub(super) fn judge(index: &Index<'_>, trigger: &Trigger) -> Judged {
     });
     if contends(&judged) && reopen::takes_back(index, trigger) {
         return Judged::Refuse(RefusalReason::Superseded);
+    }
+    if contends(&judged) && discussion::gives_way(index, trigger) {
+        return Judged::Refuse(RefusalReason::DiscussionOver);
     }
     judged
 }

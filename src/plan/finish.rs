@@ -9,7 +9,7 @@ use super::{
     action::ActionKind,
     builder::{Ensure, PlanBuilder},
     comment::{self, Commented},
-    event,
+    discussion, event,
     freeze::{clear_labels, outcome_labels},
     index::Index,
     reasons::{is_answered, refusal_text},
@@ -213,7 +213,8 @@ fn joined_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> En
     let found = joined.filter_map(|trigger| {
         let label = trigger.label.as_ref()?;
         let subject = trigger.subject();
-        let own = subject == run.subject() && Some(label) == run.label.as_ref();
+        let own = subject == run.subject() && Some(label) == run.label.as_ref()
+            || discussion::is_label(index, label);
         let there = index
             .issues
             .get(&subject)
@@ -231,7 +232,8 @@ fn trigger_label(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> En
     let Some(label) = &run.label else {
         return Ensure::NotNeeded;
     };
-    if is_gone(index, run.subject()) || stands_for_newer(index, run, label) {
+    let stays = stands_for_newer(index, run, label) || discussion::is_label(index, label);
+    if is_gone(index, run.subject()) || stays {
         return Ensure::NotNeeded;
     }
     let trigger = index.triggers.get(&run.trigger);

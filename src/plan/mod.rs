@@ -27,6 +27,7 @@ mod comment;
 mod content;
 mod context;
 mod decisions;
+mod discussion;
 mod disposition;
 mod environment;
 mod event;
@@ -86,6 +87,8 @@ fn plan_project(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     sighting::step_sightings(index, plan);
     review::step_review_sightings(index, plan);
     standing::step_standing(index, plan);
+    discussion::step_comments(index, plan);
+    recover::step_marked(index, plan);
     sighting::step_withdrawals(index, plan);
     recover::step_recover(index, plan);
     stop::step_stop(index, plan);
@@ -98,6 +101,7 @@ fn plan_project(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     stop::step_stopping(index, plan);
     comment::step_comments(index, plan);
     reopen::step_superseded(index, plan);
+    discussion::step_over(index, plan);
     standstill::step_standstills(index, plan);
     finish::step_finish(index, plan);
     approvals::step_approvals(index, plan);

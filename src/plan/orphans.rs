@@ -7,7 +7,10 @@
 use chrono::Duration;
 use serde_json::json;
 
-use super::{action::ActionKind, builder::PlanBuilder, event, index::Index, sighting::may_name};
+use super::{
+    action::ActionKind, builder::PlanBuilder, event, index::Index, recover::marked,
+    sighting::may_name,
+};
 use crate::{
     cluster::{
         DeleteTarget, ObjectRef, Propagation,
@@ -47,11 +50,18 @@ fn step_orphan(index: &Index<'_>, plan: &mut PlanBuilder<'_>, namespace: &Namesp
         );
         return;
     }
-    if namespace
+    let named = namespace
         .owner
         .run
-        .is_some_and(|run| may_name(index, RunId(run)))
-    {
+        .is_some_and(|run| may_name(index, RunId(run)));
+    let marked = || {
+        let found = marked(index, namespace);
+        found.is_some_and(|(trigger, _)| {
+            let known = index.triggers.contains_key(&trigger);
+            !known && index.repositories.contains_key(&trigger.repository)
+        })
+    };
+    if named || marked() {
         let reason = "no run explains it so far; a trigger names its run";
         plan.report_other(candidate, None, ReportState::Waiting, reason);
         return;

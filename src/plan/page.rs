@@ -88,8 +88,10 @@ fn starts(desired: &Desired, stage: &StageSpec) -> [String; 7] {
             stage: stage.kind.clone(),
             revise,
         };
-        let label = desired.labels.trigger_for(&kind);
-        label.map_or_else(String::new, |label| code(label.name.as_str()))
+        let discussion = desired.discussion().filter(|_| stage.discussion && !revise);
+        let label = desired.labels.trigger_for(&kind).map(|label| &label.name);
+        let label = label.or(discussion.map(|(_, label)| &label.name));
+        label.map_or_else(String::new, |label| code(label.as_str()))
     };
     let mode = match stage.runtime_mode {
         RuntimeMode::FullEnv => "a namespace of its own",

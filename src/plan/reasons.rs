@@ -17,6 +17,7 @@ pub(super) fn is_answered(reason: &RefusalReason) -> bool {
         | RefusalReason::Bot
         | RefusalReason::Historical
         | RefusalReason::PullRequestClosed
+        | RefusalReason::DiscussionOver
         | RefusalReason::NotConfigured
         | RefusalReason::ForeignText
         | RefusalReason::Unbound
@@ -42,6 +43,7 @@ pub(super) fn refusal_text(reason: &RefusalReason) -> &'static str {
             "refused: the work of this stage is not revised; its label starts it anew"
         }
         RefusalReason::Superseded => "refused: the work on the issue was taken back afterwards",
+        RefusalReason::DiscussionOver => "refused: work was asked for, which ends the discussion",
         RefusalReason::NotConfigured => "refused: the config no longer asks for it",
         RefusalReason::ForeignText => {
             "refused: the issue's text is not by members who may start runs"

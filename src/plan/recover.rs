@@ -20,13 +20,13 @@ use std::collections::BTreeSet;
 use super::{
     action::RunChange,
     builder::PlanBuilder,
-    disposition,
+    discussion, disposition,
     freeze::Launch,
     index::Index,
     moves::{end_pending, move_run, stop_run, update_run},
     queue::launch_run,
     review,
-    sighting::{report, withdrawn_by},
+    sighting::{Seen, Sight, record, report, withdrawn_by},
     standing::is_standing,
 };
 use crate::{
@@ -41,7 +41,7 @@ use crate::{
         messages,
         report::ReportState,
         run::{Outcome, Run, RunState},
-        trigger::{Disposition, RefusalReason, Trigger},
+        trigger::{Disposition, RefusalReason, Trigger, TriggerIdentity},
     },
 };
 
@@ -70,6 +70,55 @@ pub(super) fn step_recover(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
             _ => close(index, plan, run),
         }
     }
+}
+
+/// Records the triggers without a label whose runs stand in the cluster and that no row knows:
+/// nothing at the forge would ever name them again.
+pub(super) fn step_marked(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
+    let Some(project) = index.project_key() else {
+        return;
+    };
+    let snapshot = index.input.cluster.known();
+    for namespace in snapshot.iter().flat_map(|snapshot| &snapshot.namespaces) {
+        let Some((identity, launch)) = marked(index, namespace) else {
+            continue;
+        };
+        let Ok(mirror) = index.repository(identity.repository) else {
+            continue;
+        };
+        if index.triggers.contains_key(&identity) {
+            continue;
+        }
+        let subject = Subject {
+            repository: identity.repository,
+            number: launch.number,
+        };
+        let sight = Sight {
+            occurred_at: index.now(),
+            ..Sight::default()
+        };
+        let kind = launch.kind;
+        let seen = Seen {
+            identity,
+            kind,
+            project,
+            mirror,
+            subject,
+        };
+        record(index, plan, &seen, sight);
+    }
+}
+
+/// The trigger without a label that a namespace says it is of, and the launch it stands for.
+pub(super) fn marked(
+    index: &Index<'_>,
+    namespace: &NamespaceRow,
+) -> Option<(TriggerIdentity, LaunchRecord)> {
+    let identity: TriggerIdentity = namespace.mark.trigger.as_ref()?.parse().ok()?;
+    let run = identity.run_id(&index.input.installation);
+    let is_its = namespace.phase == NamespacePhase::Active && namespace.owner.run == Some(run.0);
+    let found = launch_in(namespace).filter(|_| is_its && !identity.source.is_label());
+    found.map(|launch| (identity, launch))
 }
 
 /// Says of every run in a repository that is not read whole why nothing is planned for it.
@@ -115,7 +164,10 @@ pub(super) fn begun<'a>(index: &Index<'a>, trigger: &Trigger) -> Option<Begun<'a
     // A run in the rows says more than a mark does.
     let reviewed =
         || review::answered_by(index, trigger).is_none() && review::is_answered(index, trigger);
-    let over = is_consumed(index, trigger) || is_answered(index, trigger, &run) || reviewed();
+    let over = is_consumed(index, trigger)
+        || is_answered(index, trigger, &run)
+        || discussion::is_answered(index, trigger)
+        || reviewed();
     over.then_some(Begun::Over)
 }
 
@@ -303,7 +355,8 @@ fn is_answered(index: &Index<'_>, trigger: &Trigger, run: &RunId) -> bool {
         messages::refusal_comment_key(&trigger.identity),
     ]
     .map(|key| comment_marker(&key));
-    (removed || is_standing(&trigger.identity))
+    let stays = is_standing(&trigger.identity) || discussion::is_discussion(index, &trigger.kind);
+    (removed || stays)
         && index.input.rows.comments.iter().any(|comment| {
             comment.repository == trigger.identity.repository
                 && comment.number == trigger.number

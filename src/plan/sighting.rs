@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    action::ActionKind, approvals, builder::PlanBuilder, event, index::Index, review, standing,
+    action::ActionKind, approvals, builder::PlanBuilder, discussion, event, index::Index, review,
+    standing,
 };
 use crate::{
     desired::model::{Desired, LabelMeaning},
@@ -63,6 +64,13 @@ pub(super) fn step_sightings(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
 fn triggered(desired: &Desired, label: &LabelName) -> Option<TriggerKind> {
     match desired.label(label.as_str()) {
         Some(LabelMeaning::Trigger(kind)) => Some(kind),
+        Some(LabelMeaning::Discussion) => {
+            let (stage, _) = desired.discussion()?;
+            Some(TriggerKind {
+                stage: stage.kind.clone(),
+                revise: false,
+            })
+        }
         _ => None,
     }
 }
@@ -93,10 +101,9 @@ pub(super) fn may_name(index: &Index<'_>, run: RunId) -> bool {
 
 /// Whether the catalogue calls the label a trigger, as it does until a catalogue is in force.
 fn may_trigger(index: &Index<'_>, sighting: &Sighting<'_>) -> bool {
-    let meaning = |desired: &Desired| desired.label(sighting.label.as_str());
     index
         .desired()
-        .is_none_or(|desired| matches!(meaning(desired), Some(LabelMeaning::Trigger(_))))
+        .is_none_or(|desired| triggered(desired, sighting.label).is_some())
 }
 
 pub(super) struct Seen<'a> {
@@ -225,6 +232,7 @@ pub(super) fn withdrawn_by(index: &Index<'_>, trigger: &Trigger) -> Option<Withd
     by_event
         .or_else(|| approvals::closed_since(index, trigger))
         .or_else(|| standing::closed(index, trigger))
+        .or_else(|| discussion::withdrawn_by(index, trigger))
         .or_else(gone)
 }
 

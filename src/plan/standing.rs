@@ -209,22 +209,27 @@ pub(super) fn refused(
     let is_asked = |issue: IssueNumber, stage: &StageKind| {
         issue == of.number && *stage == of.kind.stage && !of.kind.revise
     };
-    let stands = match of.identity.source {
-        TriggerSource::Schedule => project.schedules.iter().any(|(name, schedule)| {
+    let by_clock = || {
+        project.schedules.iter().any(|(name, schedule)| {
             let repository = project.repositories.get(&schedule.repository);
             !schedule.suspend
                 && repository.is_some_and(is_here)
                 && is_asked(schedule.issue, &schedule.stage)
                 && of.identity.source_id.starts_with(&prefix(name))
-        }),
-        _ => {
-            let mut here = project.repositories.values().filter(|row| is_here(row));
-            here.any(|row| {
-                row.on_push
-                    .iter()
-                    .any(|push| is_asked(push.issue, &push.stage))
-            })
-        }
+        })
+    };
+    let by_push = || {
+        let mut here = project.repositories.values().filter(|row| is_here(row));
+        here.any(|row| {
+            row.on_push
+                .iter()
+                .any(|push| is_asked(push.issue, &push.stage))
+        })
+    };
+    let stands = if of.identity.source == TriggerSource::Schedule {
+        by_clock()
+    } else {
+        by_push()
     };
     (!stands).then_some(RefusalReason::NotConfigured)
 }

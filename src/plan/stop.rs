@@ -5,6 +5,7 @@ use serde_json::json;
 use super::{
     action::{ActionKind, RunChange},
     builder::PlanBuilder,
+    discussion,
     disposition::label_of,
     event,
     index::Index,
@@ -54,6 +55,11 @@ fn stop_reason(index: &Index<'_>, run: &Run) -> Option<(Outcome, String)> {
     if let Some(by) = reopen::stopped_by(index, run) {
         let label = label_of(index, &by.kind);
         let reason = format!("the work on the issue was taken back by `{label}`");
+        return Some((Outcome::Cancelled, reason));
+    }
+    if let Some(by) = discussion::ended_by(index, run) {
+        let label = label_of(index, &by.kind);
+        let reason = format!("`{label}` asks for work, which ends the discussion");
         return Some((Outcome::Cancelled, reason));
     }
     if run.timeout_at.is_some_and(|at| at <= index.now()) {

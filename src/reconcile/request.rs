@@ -6,7 +6,8 @@ use crate::{
     desired::model::Desired,
     domain::{
         approval::Approval,
-        ids::{BranchName, IssueNumber, RepositoryId, RunId, Subject},
+        forge::SubjectState,
+        ids::{BranchName, IssueNumber, LabelName, RepositoryId, RunId, Subject},
         run::{EnvironmentState, Run},
         snapshot::StoreSnapshot,
         trigger::{Disposition, Trigger},
@@ -33,6 +34,7 @@ pub fn poll_request(desired: &Desired, rows: Option<&StoreSnapshot>) -> PollRequ
         .triggers
         .iter()
         .map(|label| label.name.clone())
+        .chain(discussion(desired).cloned())
         .collect();
     let Some(rows) = rows else {
         return PollRequest {
@@ -57,20 +59,31 @@ pub fn poll_request(desired: &Desired, rows: Option<&StoreSnapshot>) -> PollRequ
     let runs: Vec<&Run> = rows.runs.iter().filter(is_hot).collect();
     PollRequest {
         bound,
-        hot: hot(&live, &runs, rows),
+        hot: hot(desired, &live, &runs, rows),
         actors: actors(desired, &live, &runs, rows),
         branches: branches(&live, &runs, rows),
         sweep_labels,
     }
 }
 
-fn hot(live: &[&Trigger], runs: &[&Run], rows: &StoreSnapshot) -> Vec<Subject> {
+/// The label of discussions.
+fn discussion(desired: &Desired) -> Option<&LabelName> {
+    desired.discussion().map(|(_, label)| &label.name)
+}
+
+fn hot(desired: &Desired, live: &[&Trigger], runs: &[&Run], rows: &StoreSnapshot) -> Vec<Subject> {
     let on = |repository, number| Subject { repository, number };
     let mut hot: BTreeSet<Subject> = live.iter().copied().map(Trigger::subject).collect();
     for run in runs {
         hot.extend([run.subject(), run.work_subject()]);
         hot.extend(run.pull_request.map(|number| on(run.repository, number)));
     }
+    // What is said in a discussion starts a run.
+    let discussed = rows.issues.iter().filter(|issue| {
+        issue.state == SubjectState::Open
+            && discussion(desired).is_some_and(|label| issue.labels.contains(label))
+    });
+    hot.extend(discussed.map(|issue| on(issue.repository, issue.number)));
     let waiting = rows.approvals.iter().filter(|row| !row.settled);
     hot.extend(waiting.map(Approval::subject));
     // A revise needs the pull request of the work item, whose run may be over long since.

@@ -232,10 +232,16 @@ impl ApiStore {
         }
     }
 
-    /// The newest session snapshot of a run, of whichever attempt.
+    /// The newest session snapshot of a run, of whichever attempt; where it has none yet, that of
+    /// the newest run of the same agent on the same work item, whose talk it goes on with.
     pub async fn latest_session(&self, run: RunId) -> Result<Option<Vec<u8>>, StoreError> {
         let bytes = sqlx::query_scalar!(
-            "select bytes from sessions where run_id = $1 order by session_id desc limit 1",
+            "select s.bytes from runs own
+             join runs r on r.repository_id = own.repository_id and r.work_item = own.work_item
+                 and r.frozen->>'agent' = own.frozen->>'agent'
+             join sessions s on s.run_id = r.run_id
+             where own.run_id = $1
+             order by r.run_id = own.run_id desc, s.session_id desc limit 1",
             run.0,
         )
         .fetch_optional(&self.pool)

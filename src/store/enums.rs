@@ -46,7 +46,7 @@ pg_enum!(
 pg_enum!(
     PgTriggerSource = TriggerSource,
     "trigger_source",
-    [Label, Review, Push, Schedule, Command]
+    [Label, Review, Push, Schedule, Command, Comment]
 );
 pg_enum!(
     PgRunState = RunState,

@@ -13,7 +13,7 @@ use super::{
     approval::{ApprovalPolicySpec, Asked, Terms},
     guardrails::Guardrails,
     kind::ObjectName,
-    labels::{LabelCatalogSpec, LabelMeaning},
+    labels::{LabelCatalogSpec, LabelMeaning, LabelSpec},
     platform::{PlatformSpec, ReasoningEffort, Suspend},
     policy::AgentPolicySpec,
     project::{Member, ProjectSpec},
@@ -108,6 +108,12 @@ pub struct AgentView<'a> {
 }
 
 impl Desired {
+    /// The stage that discusses, where there is one and a label for it.
+    pub fn discussion(&self) -> Option<(&StageSpec, &LabelSpec)> {
+        let stage = self.stages.stages.iter().find(|stage| stage.discussion);
+        stage.zip(self.labels.discussion.as_ref())
+    }
+
     /// What a label means, whatever its case and surrounding blanks.
     ///
     /// Brackets around a name are ignored for labels that choose a model or a

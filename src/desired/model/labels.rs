@@ -29,7 +29,8 @@ pub struct LabelCatalogSpec {
     pub need: BTreeMap<String, LabelSpec>,
     /// Keeps the environment of a finished run while it is set. It starts nothing.
     pub debug: LabelSpec,
-    /// Turns a run into a discussion. Read as input; reserved.
+    /// Asks for the stage that discusses, again with each comment while it is set. It stays on
+    /// until people take it off or ask for work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discussion: Option<LabelSpec>,
     /// Moves an issue's run to the head of its project's queue.

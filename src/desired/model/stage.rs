@@ -45,6 +45,10 @@ pub struct StageSpec {
     /// stage and those after it had made is superseded.
     #[serde(default)]
     pub reopens: bool,
+    /// Whether its runs answer what people write on an issue while it has the catalogue's
+    /// `discussion` label. At most one stage does.
+    #[serde(default)]
+    pub discussion: bool,
     /// What must hold on the issue for a run to start; until then it waits.
     #[serde(default)]
     pub entry: EntryGuard,

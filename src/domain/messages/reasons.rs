@@ -9,7 +9,7 @@ use super::Language;
 use crate::domain::ids::Locale;
 
 /// English and Russian, with as many places, in the same order.
-const REASONS: [(&str, &str); 41] = [
+const REASONS: [(&str, &str); 43] = [
     ("the label was taken off", "метка снята"),
     ("the issue was closed", "задача закрыта"),
     (
@@ -17,6 +17,14 @@ const REASONS: [(&str, &str); 41] = [
         "задачи в этом репозитории больше нет",
     ),
     ("its time is up", "время вышло"),
+    (
+        "`{}` asks for work, which ends the discussion",
+        "метка `{}` просит о работе, и обсуждение на этом кончается",
+    ),
+    (
+        "refused: work was asked for, which ends the discussion",
+        "отказано: попросили о работе, и обсуждение на этом кончается",
+    ),
     (
         "refused: the config no longer asks for it",
         "отказано: конфигурация больше об этом не просит",

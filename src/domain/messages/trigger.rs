@@ -139,6 +139,7 @@ pub fn refusal_comment(comment: &RefusalComment, locale: &Locale) -> Option<Stri
         RefusalReason::PullRequestClosed
         | RefusalReason::Bot
         | RefusalReason::Historical
+        | RefusalReason::DiscussionOver
         | RefusalReason::NotConfigured
         | RefusalReason::ForeignText
         | RefusalReason::Unbound

@@ -6,12 +6,14 @@ use codex_k8s::{
     domain::{
         event::EventKind,
         fact::{Answer, Fact, PushFact, PushOutcome, ResultRecord, ResultStatus},
-        ids::{AttemptNo, BranchName, CommitSha},
+        ids::{AttemptNo, BranchName, CommitSha, RunId},
         run::{Outcome, RunState},
     },
     store::{RunChanges, StoreError},
 };
 use futures::StreamExt;
+use secrecy::ExposeSecret as _;
+use sqlx::Connection as _;
 
 use super::fixtures::{World, attempt, event};
 
@@ -100,6 +102,30 @@ async fn a_stopping_run_hands_in_logs_and_session_for_a_minute() {
         api.latest_session(run.id).await.unwrap().unwrap(),
         b"session"
     );
+}
+
+#[tokio::test]
+async fn a_run_goes_on_with_the_session_of_its_agents_last_run_on_the_issue() {
+    let world = World::bound().await;
+    let api = world.database.api().await;
+    let talk = async |run: RunId| api.latest_session(run).await.unwrap();
+    let first = world.preparing_run(1, 1).await;
+    api.save_session(first.id, FIRST, b"first").await.unwrap();
+    let stopping = world.step(&first, RunState::Stopping, stop()).await;
+    let over = RunChanges::default();
+    world.step(&stopping, RunState::Cancelled, over).await;
+    let elsewhere = world.preparing_run(2, 1).await;
+    assert_eq!(talk(elsewhere.id).await, None, "another issue");
+    let url = world.database.url.expose_secret();
+    let mut db = sqlx::PgConnection::connect(url).await.unwrap();
+    let same = "update runs set work_item = 1 where number = 2";
+    sqlx::query(same).execute(&mut db).await.unwrap();
+    assert_eq!(talk(elsewhere.id).await.unwrap(), b"first");
+    let other = "update runs set frozen = jsonb_set(frozen, '{agent}', '\"qa\"') where number = 2";
+    sqlx::query(other).execute(&mut db).await.unwrap();
+    assert_eq!(talk(elsewhere.id).await, None, "another agent");
+    api.save_session(elsewhere.id, FIRST, b"own").await.unwrap();
+    assert_eq!(talk(elsewhere.id).await.unwrap(), b"own");
 }
 
 #[tokio::test]

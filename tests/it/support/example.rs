@@ -19,6 +19,12 @@ pub(crate) const INTAKE: Cut = Cut {
     agent: "pm",
 };
 
+/// A stage, and one that discusses it before.
+pub(crate) const TALK: Cut = Cut {
+    stages: &["dev", "discussion"],
+    agent: "dev",
+};
+
 /// A stage, and one that takes work back.
 pub(crate) const BACK: Cut = Cut {
     stages: &["plan", "rethink"],
@@ -51,8 +57,9 @@ impl Cut {
             _ if own(path) => {
                 let file = path.rsplit('/').next().unwrap_or_default();
                 let is = |stage: &&str| file.starts_with(*stage);
-                // The agent with one stage leaves it out of its files' names.
-                let kept = self.stages.len() == 1 || self.stages.iter().any(is);
+                // The developer's own stage is left out of the files' names.
+                let kept = self.agent == "dev" && ["work", "review"].iter().any(is)
+                    || self.stages.iter().any(is);
                 kept.then(|| text.to_owned())
             }
             _ if of_an_agent => None,

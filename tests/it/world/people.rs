@@ -55,6 +55,8 @@ pub(crate) enum Deed {
     DeleteOurs(u64),
     /// Dismisses the reviews of a pull request.
     DismissReviews(u64),
+    /// Says something on an issue.
+    Say(&'static str, u64),
     /// Pushes to the default branch.
     Push,
     /// Loses their rights.
@@ -95,6 +97,10 @@ impl Deed {
                 let commit = commit(forge, "grace/rework");
                 let forced = forge.force_push(REPOSITORY, BRANCH, "grace", &commit);
                 forced.unwrap();
+            }
+            Self::Say(who, on) => {
+                let said = "What would it cost?";
+                forge.comment(REPOSITORY, on, who, said).unwrap();
             }
             Self::Push => drop(commit(forge, "main")),
             Self::MakeBranch => drop(commit(forge, BRANCH)),

@@ -10,7 +10,7 @@ use super::{
     pods::Work,
     scenario::{Do, Scenario, When, label},
 };
-use crate::support::example::{BACK, DEV};
+use crate::support::example::{BACK, DEV, TALK};
 
 const PROJECT: &str = "projects/demo/project.yaml";
 const HELLO: &str = "projects/demo/repositories/hello.yaml";
@@ -396,6 +396,25 @@ fn taken_back() -> Scenario {
     }
 }
 
+/// A discussion is answered twice, and ends with the work that is asked for.
+fn discussed() -> Scenario {
+    let people = vec![
+        (When::Bound, label(1, "mode:discussion")),
+        (When::Over(1), Do::People(Deed::Say("ada", 1))),
+        (When::Quiet, label(1, "run:dev")),
+    ];
+    Scenario {
+        cut: TALK,
+        ends_with: vec![
+            "#1 discussion: succeeded",
+            "#1 dev: succeeded",
+            "#1 issue: open, labels [\"state:in-review\"], 3 of our comments",
+        ],
+        pulls: 1,
+        ..scenario("discussed", people)
+    }
+}
+
 /// All of them.
 pub(crate) fn all() -> Vec<Scenario> {
     let mut all = vec![
@@ -420,6 +439,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         timed_out(),
         pushed(),
         taken_back(),
+        discussed(),
     ];
     all.extend(people::all());
     all.extend(approvals::all());

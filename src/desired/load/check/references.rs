@@ -162,6 +162,7 @@ fn stages(objects: &Objects, errors: &mut Vec<ConfigError>) {
         }
         stage_labels(objects, model, &index, stage, errors);
     }
+    standing::discussion(objects, model, errors);
     let Some(catalogue) = objects.catalogues.first() else {
         return;
     };

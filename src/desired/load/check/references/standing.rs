@@ -1,4 +1,4 @@
-//! What asks for stages without a label: its repository and stage exist, its times can be read,
+//! What asks for stages without a label of their own: its repository and stage exist, its times can be read,
 //! and no two of them contradict each other on one issue.
 
 use std::collections::BTreeMap;
@@ -12,9 +12,12 @@ use crate::{
             objects::Objects,
             suggest::did_you_mean,
         },
-        model::RepositorySpec,
+        model::{RepositorySpec, StageModelSpec},
     },
-    domain::ids::{IssueNumber, StageKind},
+    domain::{
+        ids::{IssueNumber, StageKind},
+        run::PullRequestRule,
+    },
 };
 
 /// What was asked for first on each issue of the repositories, and by what.
@@ -60,6 +63,45 @@ pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
             (on, &spec.stage),
             errors,
         );
+    }
+}
+
+/// One stage discusses at most. It has a label, leaves nothing to revise and no pull request, and
+/// no other label asks for it.
+pub(super) fn discussion(
+    objects: &Objects,
+    model: &Document<StageModelSpec>,
+    errors: &mut Vec<ConfigError>,
+) {
+    let stages = model.spec.stages.iter().enumerate();
+    for (number, (index, stage)) in stages.filter(|(_, stage)| stage.discussion).enumerate() {
+        let mut wrong = |field: &str, message: &str| {
+            let path = ["spec", "stages", &index.to_string(), field];
+            let message = format!("stage `{}` discusses: {message}", stage.kind);
+            errors.push(model.error(&path, Code::InvalidValue, message));
+        };
+        if number > 0 {
+            wrong("discussion", "another one does already");
+        }
+        if stage.pull_request != PullRequestRule::None {
+            wrong("pullRequest", "it opens no pull request, `none`");
+        }
+        if stage.revisable {
+            wrong("revisable", "there is nothing to revise");
+        }
+        let Some(catalogue) = objects.catalogues.first() else {
+            continue;
+        };
+        if catalogue.spec.discussion.is_none() {
+            wrong(
+                "discussion",
+                "the label catalogue has no label `discussion`",
+            );
+        }
+        let mut triggers = catalogue.spec.triggers.iter();
+        if triggers.any(|trigger| trigger.stage == stage.kind) {
+            wrong("kind", "a label of `triggers` asks for it as well");
+        }
     }
 }
 
