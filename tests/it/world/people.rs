@@ -272,6 +272,7 @@ fn repository_moved(
 fn issue_transferred() -> Scenario {
     let people = vec![labelled(), deed(AT_WORK, Deed::TransferIssue(1))];
     Scenario {
+        both: true,
         agents: vec![(1, 1, Work::Forever)],
         ends_with: vec![
             "#1 dev: cancelled",

@@ -59,6 +59,9 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// The stages of the example that its world has.
     pub(crate) cut: Cut,
+    /// Whether the second repository is bound as well: most scenarios are about one, and what a
+    /// binding costs, each of their worlds would pay.
+    pub(crate) both: bool,
     /// Changes of the example config from the beginning: (file, from, to).
     pub(crate) config: Vec<(&'static str, &'static str, &'static str)>,
     /// What agents do by subject and attempt; all others deliver.
@@ -75,6 +78,8 @@ impl Scenario {
     /// The config repo's files in the beginning.
     pub(crate) fn files(&self) -> BTreeMap<String, String> {
         let files = config_files(0.0, None).into_iter();
+        let files =
+            files.filter(|(path, _)| self.both || !path.ends_with("repositories/notes.yaml"));
         let files = files.filter_map(|(path, text)| Some((self.cut.of(&path, &text)?, path)));
         let files = files.map(|(text, path)| (path, text));
         changed(files.collect(), &self.config)

@@ -27,6 +27,7 @@ pub(crate) fn scenario(name: &'static str, people: Vec<(When, Do)>) -> Scenario 
     Scenario {
         name,
         cut: DEV,
+        both: false,
         config: Vec::new(),
         agents: Vec::new(),
         people,
@@ -38,6 +39,7 @@ pub(crate) fn scenario(name: &'static str, people: Vec<(When, Do)>) -> Scenario 
 /// From label to pull request.
 pub(crate) fn plain() -> Scenario {
     Scenario {
+        both: true,
         ends_with: vec![
             "#1 dev: succeeded succeeded",
             "labels [\"state:in-review\"], 1 of our comments",
