@@ -207,7 +207,7 @@ impl World {
             When::Bound => {
                 self.count("select count(*) from repositories where complete")
                     .await
-                    == 2
+                    == if self.setup.scenario.both { 2 } else { 1 }
             }
             When::Run(number, state) => {
                 let run = self.newest(*number).await;

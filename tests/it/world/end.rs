@@ -45,8 +45,8 @@ const TRIGGERS: &str = "
         coalesce(t.label, t.stage), t.actor->>'login', t.disposition,
         case when t.disposition in ('refused', 'waiting') then ' ' || t.disposition_detail::text else '' end,
         case when t.settled then ', settled' else '' end)
-    from triggers t order by t.repository_id, t.number, length(t.source_id),
-        t.source_id";
+    from triggers t order by t.repository_id, t.number, t.source, t.disposition = 'run',
+        length(t.source_id), t.source_id";
 const ENVIRONMENTS: &str = "
     select format('environment of %s#%s: %s', r.repository_id, r.number, e.state)
     from environments e join runs r using (run_id)
