@@ -44,7 +44,7 @@ image: ## Build the images of platform and runner, without a registry (PROFILE=r
 	@manifests/images/build
 
 bench: setup ## Run the benchmarks; the one of launching needs make cluster-up.
-	cargo bench --bench plan --bench polling --bench launch
+	cargo bench --bench plan --bench polling --bench pass --bench launch
 
 docs: ## Build the book into target/book (needs mdbook).
 	@command -v mdbook >/dev/null || { echo "mdbook is missing: cargo install --locked mdbook" >&2; exit 1; }

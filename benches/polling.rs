@@ -12,11 +12,19 @@
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a benchmark's answer is what it prints, and it ends where something fails"
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a benchmark's answer is what it prints, and it ends where something fails; it shares \
+              code with the tests"
 )]
 
 #[path = "polling/latency.rs"]
 mod latency;
+#[path = "real/mod.rs"]
+mod real;
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
+#[path = "../tests/it/support/mod.rs"]
+mod support;
 #[path = "polling/world.rs"]
 mod world;
 
@@ -43,10 +51,27 @@ const BUSY_REST: u64 = 1_000;
 
 #[tokio::main]
 async fn main() {
-    idle().await;
-    busy().await;
-    latency::by_period().await;
-    latency::by_hints().await;
+    // `cargo bench` says `--bench`; a name asks for that part alone.
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let is_asked = |name: &str| {
+        let mut names = asked
+            .iter()
+            .filter(|asked| !asked.starts_with("--"))
+            .peekable();
+        names.peek().is_none() || names.any(|asked| asked == name)
+    };
+    if is_asked("idle") {
+        idle().await;
+    }
+    if is_asked("busy") {
+        busy().await;
+    }
+    if is_asked("period") {
+        Box::pin(latency::by_period()).await;
+    }
+    if is_asked("hints") {
+        Box::pin(latency::by_hints()).await;
+    }
 }
 
 async fn idle() {

@@ -85,6 +85,31 @@ impl Made {
                 });
                 self.add_workload(id);
             }
+            (
+                ActionKind::EnsureLabel {
+                    repository_id,
+                    label,
+                    ..
+                },
+                _,
+            ) => {
+                let key = (*repository_id, label.name.as_str().to_owned());
+                self.labels.insert(key, label.clone());
+                // Done long since: by then the store reads its effect no more.
+                return;
+            }
+            (
+                ActionKind::SetVariable {
+                    repository_id,
+                    variable,
+                    ..
+                },
+                _,
+            ) => {
+                let key = (*repository_id, variable.name.clone());
+                self.variables.insert(key, variable.clone());
+                return;
+            }
             _ => {}
         }
         self.rows.effects.push(Effect {

@@ -3,7 +3,7 @@
 
 mod done;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use chrono::{DateTime, TimeDelta};
 use codex_k8s::{
@@ -17,6 +17,7 @@ use codex_k8s::{
         forge::{
             AccountKind, Actor, EditHistory, ForgeKind, Issue, IssueEvent, IssueEventKind,
             LabelRecord, OwnIdentity, Permission, PullRequest, RepositoryRecord, SubjectState,
+            VariableRecord,
         },
         ids::{
             BranchName, CommitSha, EventId, InstallationId, IssueNumber, LabelName, ProjectKey,
@@ -28,7 +29,7 @@ use codex_k8s::{
             RepositoryMirror,
         },
         run::{Run, RunState},
-        snapshot::{RepositoryLabel, StoreSnapshot},
+        snapshot::{RepositoryLabel, RepositoryVariable, StoreSnapshot},
         trigger::{Disposition, Trigger, TriggerIdentity, TriggerKind, TriggerSource},
     },
     observed::model::Observed,
@@ -76,6 +77,9 @@ struct Made {
     installation: InstallationId,
     desired: Arc<Desired>,
     rows: StoreSnapshot,
+    /// Labels and variables of the repositories, by name as the store has them.
+    labels: BTreeMap<(RepositoryId, String), LabelRecord>,
+    variables: BTreeMap<(RepositoryId, String), VariableRecord>,
     cluster: ClusterSnapshot,
     kind: TriggerKind,
     label: LabelName,
@@ -84,22 +88,23 @@ struct Made {
 /// The input of every scope of a pass: the projects, and last the orphans.
 pub(crate) fn settled(repositories: i64) -> Vec<PlanInput> {
     let mut made = Made::new(repositories);
-    // A launch, its environment, its attempt, its comment: a step a round.
+    // A launch, its environment, its attempt, its comment: a step a round. Labels and variables
+    // are put right meanwhile, all at once.
     for _ in 0..8 {
-        let scopes = made.inputs();
+        let scopes = made.inputs(usize::MAX);
         let done: Vec<Action> = scopes
             .iter()
             .flat_map(|input| plan(input).actions)
             .collect();
         if done.is_empty() {
-            return scopes;
+            break;
         }
         for action in done {
             made.take_as_done(&action);
         }
         made.cluster.normalise();
     }
-    made.inputs()
+    made.inputs(PlanSettings::default().upkeep_per_minute)
 }
 
 impl Made {
@@ -133,6 +138,8 @@ impl Made {
                 }],
                 ..StoreSnapshot::default()
             },
+            labels: BTreeMap::new(),
+            variables: BTreeMap::new(),
             cluster: ClusterSnapshot::default(),
         };
         for id in 1..=repositories {
@@ -147,11 +154,9 @@ impl Made {
 
     fn add_repository(&mut self, id: RepositoryId) {
         self.rows.repositories.push(mirror(id));
-        for name in catalogue(&self.desired) {
-            self.rows.labels.push(RepositoryLabel {
-                repository: id,
-                label: name,
-            });
+        for label in catalogue(&self.desired) {
+            let key = (id, label.name.as_str().to_owned());
+            self.labels.insert(key, label);
         }
         self.rows.permissions.push(PermissionRecord {
             repository: id,
@@ -280,10 +285,25 @@ impl Made {
         }
     }
 
-    fn inputs(&self) -> Vec<PlanInput> {
+    fn inputs(&mut self, upkeep_per_minute: usize) -> Vec<PlanInput> {
+        let labels = self.labels.iter();
+        self.rows.labels = labels
+            .map(|((repository, _), label)| RepositoryLabel {
+                repository: *repository,
+                label: label.clone(),
+            })
+            .collect();
+        let variables = self.variables.iter();
+        self.rows.variables = variables
+            .map(|((repository, _), variable)| RepositoryVariable {
+                repository: *repository,
+                variable: variable.clone(),
+            })
+            .collect();
         let projects = self.desired.projects.keys().cloned();
-        let scopes = projects
-            .map(|project| (self.rows.of_project(&project), Scope::Project { project }))
+        let parts = self.rows.by_project(projects).into_iter();
+        let scopes = parts
+            .map(|(project, rows)| (rows, Scope::Project { project }))
             .chain([(self.rows.clone(), Scope::Orphans)]);
         let cluster = Arc::new(self.cluster.clone());
         scopes
@@ -292,7 +312,10 @@ impl Made {
                 installation: self.installation.clone(),
                 scope,
                 desired: Some(Arc::clone(&self.desired)),
-                settings: PlanSettings::default(),
+                settings: PlanSettings {
+                    upkeep_per_minute,
+                    ..PlanSettings::default()
+                },
                 rows,
                 cluster: Observed::Known {
                     at: self.now,

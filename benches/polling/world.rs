@@ -1,7 +1,7 @@
 //! The GitHub model, an observer that polls it, and a mirror in memory, with one stepped clock.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -135,22 +135,18 @@ impl World {
         self.advance_by(TimeDelta::seconds(seconds));
     }
 
-    pub(crate) fn advance_by(&self, by: TimeDelta) {
+    fn advance_by(&self, by: TimeDelta) {
         *self.ahead.lock().unwrap() += by;
         self.model.advance(by);
     }
 
     /// Whose rights are asked for when somebody labels.
-    pub(crate) fn labeller(&self) -> Account {
+    fn labeller(&self) -> Account {
         let ada = i64::try_from(self.model.user_id("ada").unwrap()).unwrap();
         Account {
             id: UserId(ada),
             login: "ada".to_owned(),
         }
-    }
-
-    pub(crate) fn id_of(&self, name: &str) -> RepositoryId {
-        id_of(&self.model, name)
     }
 
     /// One poll; nothing may be unknown after it.
@@ -183,11 +179,6 @@ impl World {
         let is_fresh = |id: &RepositoryId| fresh.contains(id);
         self.request.actors.retain(|(id, _)| is_fresh(id));
         self.request.branches.retain(|(id, _)| is_fresh(id));
-    }
-
-    /// A poll and nothing beside it.
-    pub(crate) async fn poll_only(&self) {
-        self.observer.poll(&self.request, &self.mirror).await;
     }
 
     /// Somebody writes a comment.
@@ -340,7 +331,6 @@ struct Rows {
     mirrors: BTreeMap<RepositoryId, RepositoryMirror>,
     issues: BTreeMap<(RepositoryId, IssueNumber), Issue>,
     events: BTreeMap<EventId, IssueEvent>,
-    rights: BTreeSet<RepositoryId>,
 }
 
 impl Mirror {
@@ -349,20 +339,6 @@ impl Mirror {
             ahead,
             state: Mutex::default(),
         }
-    }
-
-    /// Whether a label event of an issue is there.
-    pub(crate) fn has_event(&self, repository: RepositoryId, number: u64) -> bool {
-        let state = self.state.lock().unwrap();
-        let mut events = state.events.values();
-        events.any(|event| {
-            event.repository == repository && u64::try_from(event.number.0) == Ok(number)
-        })
-    }
-
-    /// Whether rights were read in a repository.
-    pub(crate) fn has_rights(&self, repository: RepositoryId) -> bool {
-        self.state.lock().unwrap().rights.contains(&repository)
     }
 }
 
@@ -397,8 +373,6 @@ impl MirrorStore for Mirror {
         for event in batch.events {
             state.events.insert(event.id, event);
         }
-        let rights = batch.permissions.iter().map(|row| row.repository);
-        state.rights.extend(rights);
         if let Some(mirror) = batch.mirror {
             state.mirrors.insert(mirror.id(), mirror);
         }

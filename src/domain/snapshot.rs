@@ -145,15 +145,6 @@ impl StoreSnapshot {
     }
 }
 
-impl StoreSnapshot {
-    /// The rows of one project.
-    #[must_use]
-    pub fn of_project(&self, project: &ProjectKey) -> Self {
-        let mut parts = self.by_project([project.clone()]);
-        parts.remove(project).unwrap_or_default()
-    }
-}
-
 /// The parts being made, and which project a row is of.
 struct Parts<'a> {
     made: BTreeMap<ProjectKey, StoreSnapshot>,

@@ -46,20 +46,24 @@ pub(crate) struct Ways {
     pub(crate) timing: Timing,
     pub(crate) taker: TakerClock,
     pub(crate) nudged: bool,
+    /// Projects and actions at once.
+    pub(crate) concurrency: usize,
 }
 
 impl Ways {
     /// One step at a time.
-    const STEPPED: Self = Self {
+    pub(crate) const STEPPED: Self = Self {
         timing: TIMING,
         taker: TakerClock::Rows,
         nudged: true,
+        concurrency: 1,
     };
     /// By its own loop, early for nothing, with the sandbox's short times.
     pub(crate) const UNNUDGED: Self = Self {
         timing: Timing::of(Profile::Sandbox),
         taker: TakerClock::Both,
         nudged: false,
+        concurrency: 1,
     };
 }
 
@@ -291,7 +295,7 @@ impl Parts<'_> {
             ApplySettings {
                 call_timeout: self.ways.timing.request_timeout,
                 visibility: self.ways.timing.visibility,
-                concurrency: 1,
+                concurrency: self.ways.concurrency,
             },
         );
         PassParts {
@@ -302,7 +306,7 @@ impl Parts<'_> {
             installation: installation(),
             settings: plan_settings(&self.ways.timing, self.outside),
             metrics: metrics.clone(),
-            concurrency: 1,
+            concurrency: self.ways.concurrency,
         }
     }
 }
