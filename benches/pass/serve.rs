@@ -44,12 +44,11 @@ impl Figures {
 
 /// Lets `serve` come to rest in a world and measures it then.
 pub(crate) async fn measure(outside: &Outside) -> Figures {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = port.local_addr().unwrap().port();
+    let port = free_port();
     let command = command(outside, port);
-    let child = command.spawn().unwrap();
+    let mut child = command.spawn().unwrap();
     let metrics = format!("http://127.0.0.1:{port}/metrics");
-    comes_to_rest(&metrics, &command).await;
+    comes_to_rest(&metrics, &command, &mut child).await;
     let (before, wrote) = (passes(&metrics).await.unwrap(), writes(outside).await);
     tokio::time::sleep(MEASURED).await;
     let (after, written) = (passes(&metrics).await.unwrap(), writes(outside).await);
@@ -70,6 +69,14 @@ pub(crate) async fn measure(outside: &Outside) -> Figures {
     };
     child.stop(Duration::from_secs(15)).await.unwrap();
     figures
+}
+
+/// A port that nobody listens on, and none of those that connections are given.
+fn free_port() -> u16 {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let mut ports = first..first + 1_000;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).unwrap()
 }
 
 fn count(passes: u64) -> f64 {
@@ -122,13 +129,13 @@ struct Passes {
 }
 
 /// Waits until passes find nothing to do any more.
-async fn comes_to_rest(metrics: &str, command: &ServeCommand) {
+async fn comes_to_rest(metrics: &str, command: &ServeCommand, child: &mut ServeChild) {
     let began = std::time::Instant::now();
     let mut since: Option<Passes> = None;
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(
-            began.elapsed() < PATIENCE,
+            began.elapsed() < PATIENCE && child.ended().is_none(),
             "serve does not come to rest: {}",
             command.log_tail(20)
         );

@@ -17,7 +17,7 @@ use codex_k8s::{
     },
     reconcile::lease::LeaseState,
     sandbox::{
-        github::{ContractCheck, GitHubModel, GitHubModelConfig, Lag},
+        github::{ContractCheck, GitHubModel, GitHubModelConfig, Lag, Limits},
         kubernetes::KubernetesModel,
         seed,
         world::ConfigRepo,
@@ -61,6 +61,16 @@ pub(crate) struct Outside {
 impl Outside {
     /// The example organisation with these files in its config repo.
     pub(crate) async fn start(seed: u64, lag: Lag, files: &BTreeMap<String, String>) -> Self {
+        Self::within(Limits::default(), seed, lag, files).await
+    }
+
+    /// The same, with a forge of these limits.
+    pub(crate) async fn within(
+        limits: Limits,
+        seed: u64,
+        lag: Lag,
+        files: &BTreeMap<String, String>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = TestDatabase::new().await;
         let db = PgPoolOptions::new().max_connections(1);
@@ -70,6 +80,7 @@ impl Outside {
             .with_lag(lag);
         // What is sent and answered is held to the contract elsewhere; here time is dear.
         model.contract = ContractCheck::OFF;
+        model.limits = limits;
         let github = GitHubModel::start(model).await.unwrap();
         let tokens = ("writes".to_owned(), "reads".to_owned());
         let told = seed::Tokens {
