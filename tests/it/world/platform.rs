@@ -89,7 +89,10 @@ impl Platform {
         number: usize,
         watch: Arc<dyn EdgeWatch>,
     ) -> Self {
-        let store = Store::connect(&outside.database.settings()).await.unwrap();
+        let mut settings = outside.database.settings();
+        // Some actions need a second connection while they have one.
+        settings.max_connections = settings.max_connections.max(connections(ways));
+        let store = Store::connect(&settings).await.unwrap();
         let store = store.watched(Edges::watched_by(watch));
         let lease = LeaseState::default();
         let cluster = cluster(outside, &lease).await;
@@ -152,6 +155,10 @@ impl Platform {
             let _ = tokio::time::timeout(Duration::from_millis(20), changes.changed()).await;
         }
     }
+}
+
+fn connections(ways: &Ways) -> u32 {
+    u32::try_from(2 * ways.concurrency + 2).unwrap()
 }
 
 type Version = (String, String, String, String);
