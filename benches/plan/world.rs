@@ -289,6 +289,7 @@ impl Made {
         let labels = self.labels.iter();
         self.rows.labels = labels
             .map(|((repository, _), label)| RepositoryLabel {
+                is_confirmed: true,
                 repository: *repository,
                 label: label.clone(),
             })

@@ -233,8 +233,7 @@ impl Performing<'_> {
         event: Option<&NewEvent>,
     ) -> Result<(), ActionError> {
         let run = self.run_id()?;
-        let rows = self.applier.store.reads().environments_of(&[run]).await?;
-        let Some(mut row) = rows.into_iter().next() else {
+        let Some(mut row) = tx.environment_of(run).await? else {
             return Err(ActionError::Missing(format!(
                 "run {run} has no environment"
             )));

@@ -36,6 +36,18 @@ pub struct FoldContext<'a> {
     /// The labels that exist in the repository; `None` where that is not known,
     /// and then every `unlabeled` counts for nothing yet.
     pub existing_labels: Option<&'a [&'a LabelRecord]>,
+    /// Labels that we made and no read has shown yet, so that people may have deleted them
+    /// again: of those, too, an `unlabeled` counts for nothing yet.
+    pub unconfirmed: &'a [&'a LabelName],
+}
+
+impl FoldContext<'_> {
+    /// Whether a label is known to exist.
+    fn exists(&self, label: &LabelName) -> bool {
+        let existing = self.existing_labels;
+        existing.is_some_and(|existing| LabelRecord::find(existing, label).is_some())
+            && !self.unconfirmed.contains(&label)
+    }
 }
 
 /// Folds one subject's events, in any order and with repeats, to its sightings in id order.
@@ -94,14 +106,13 @@ fn unlabel(sighting: &mut Sighting<'_>, event: &IssueEvent, ctx: FoldContext<'_>
         sighting.removed_by_us.get_or_insert(event.id);
         return;
     }
-    match ctx.existing_labels {
-        Some(existing) if LabelRecord::find(existing, sighting.label).is_some() => {
-            sighting.withdrawn_by = Some(WithdrawnBy::Unlabeled {
-                event: event.id,
-                actor: event.actor.clone(),
-            });
-        }
-        _ => sighting.ignored = Some(event.id),
+    if ctx.exists(sighting.label) {
+        sighting.withdrawn_by = Some(WithdrawnBy::Unlabeled {
+            event: event.id,
+            actor: event.actor.clone(),
+        });
+    } else {
+        sighting.ignored = Some(event.id);
     }
 }
 

@@ -37,6 +37,13 @@ pub struct RepositoryLabel {
     /// The label.
     #[serde(flatten)]
     pub label: LabelRecord,
+    /// Whether a read has shown it: what we have just written may be gone again by now.
+    #[serde(default = "yes")]
+    pub is_confirmed: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A variable of a repository that is the platform's by name, as the mirror has it.

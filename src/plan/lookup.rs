@@ -142,10 +142,13 @@ pub(super) fn sightings<'a, 'l>(
     own: &[OwnIdentity],
     labels: impl Fn(RepositoryId) -> Option<&'l [&'l LabelRecord]>,
 ) -> Groups<Subject, Sighting<'a>> {
+    let unconfirmed = rows.labels.iter().filter(|row| !row.is_confirmed);
+    let unconfirmed = Groups::new(unconfirmed.map(|row| (row.repository, &row.label.name)));
     groups(&rows.events, subject).map(|subject, events, sightings| {
         let ctx = FoldContext {
             own,
             existing_labels: labels(subject.repository),
+            unconfirmed: unconfirmed.all(&subject.repository),
         };
         sightings.extend(fold(events, ctx));
     })

@@ -110,13 +110,6 @@ impl ApiStore {
         pass::attempts(&mut db, &[run.0]).await
     }
 
-    /// The environments of these runs.
-    pub async fn environments_of(&self, runs: &[RunId]) -> Result<Vec<Environment>, StoreError> {
-        let ids: Vec<uuid::Uuid> = runs.iter().map(|run| run.0).collect();
-        let mut db = self.pool.acquire().await?;
-        pass::environments(&mut db, &ids).await
-    }
-
     /// A run's events, oldest first.
     pub async fn events_of(&self, run: RunId) -> Result<Vec<FlowEvent>, StoreError> {
         let rows = sqlx::query_as!(

@@ -79,6 +79,13 @@ impl HolderTx {
         Ok(())
     }
 
+    /// A run's environment. It is read on the transaction's own connection: who waits for
+    /// another while holding one waits for ever once all are held so.
+    pub async fn environment_of(&mut self, run: RunId) -> Result<Option<Environment>, StoreError> {
+        let rows = super::pass::environments(self.db(), &[run.0]).await?;
+        Ok(rows.into_iter().next())
+    }
+
     /// Sets a run's environment as given; says whether anything differed. The times of
     /// retention and deletion are set here, at the first such state.
     pub async fn upsert_environment(

@@ -109,7 +109,8 @@ pub(super) async fn labels(
     repositories: &[RepositoryMirror],
 ) -> Result<Vec<RepositoryLabel>, StoreError> {
     let rows = sqlx::query!(
-        r#"select repository_id, name, colour, description from forge_labels
+        r#"select repository_id, name, colour, description,
+               overlay_until is null as "is_confirmed!" from forge_labels
            where repository_id = any($1) order by repository_id, name collate "C""#,
         &ids(repositories),
     )
@@ -124,6 +125,7 @@ pub(super) async fn labels(
                 colour: row.colour,
                 description: row.description,
             },
+            is_confirmed: row.is_confirmed,
         })
         .collect())
 }

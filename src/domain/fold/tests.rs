@@ -67,6 +67,7 @@ fn check_live(events: &[IssueEvent], live: &[bool]) {
     let ctx = FoldContext {
         own: &own,
         existing_labels: Some(&[&existing]),
+        unconfirmed: &[],
     };
     let refs: Vec<_> = events.iter().collect();
     let found: Vec<_> = fold(&refs, ctx).iter().map(is_open).collect();
@@ -102,11 +103,25 @@ fn a_label_deleted_from_the_repository_withdraws_nothing() {
     let ctx = FoldContext {
         own: &own,
         existing_labels: Some(&[]),
+        unconfirmed: &[],
     };
     let (on, off) = (labeled(1), unlabeled(2, ADA));
     let found = fold(&[&on, &off], ctx);
     assert_eq!(found[0].withdrawn_by, None);
     assert_eq!(found[0].ignored, Some(EventId(2)));
+}
+
+#[test]
+fn of_a_label_that_we_just_made_an_unlabeled_counts_for_nothing_yet() {
+    let (own, existing) = (own(), existing());
+    let ctx = FoldContext {
+        own: &own,
+        existing_labels: Some(&[&existing]),
+        unconfirmed: &[&dev()],
+    };
+    let (on, off) = (labeled(1), unlabeled(2, ADA));
+    let found = fold(&[&on, &off], ctx);
+    assert_eq!(found[0].withdrawn_by, None);
 }
 
 #[test]
@@ -135,7 +150,7 @@ proptest! {
         events.dedup_by_key(|event| event.id);
         let existing = existing();
         let own = own();
-        let ctx = FoldContext { own: &own, existing_labels: Some(&[&existing]) };
+        let ctx = FoldContext { own: &own, existing_labels: Some(&[&existing]), unconfirmed: &[] };
         let straight: Vec<_> = events.iter().collect();
         let mut shuffled: Vec<_> = events.iter().chain(events.iter()).collect();
         let turn = usize::try_from(seed % 17).unwrap() % shuffled.len().max(1);
@@ -149,7 +164,7 @@ proptest! {
     ) {
         let existing = existing();
         let own = own();
-        let ctx = FoldContext { own: &own, existing_labels: Some(&[&existing]) };
+        let ctx = FoldContext { own: &own, existing_labels: Some(&[&existing]), unconfirmed: &[] };
         let refs: Vec<_> = events.iter().collect();
         let mut unique = refs.clone();
         unique.sort_by_key(|event| event.id);

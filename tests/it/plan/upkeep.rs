@@ -48,7 +48,11 @@ impl World {
         for label in triggers.chain(others).chain(choices) {
             for repository in [HELLO, NOTES] {
                 let label = label.clone();
-                self.rows.labels.push(RepositoryLabel { repository, label });
+                self.rows.labels.push(RepositoryLabel {
+                    repository,
+                    label,
+                    is_confirmed: true,
+                });
             }
         }
         self.rows
@@ -87,7 +91,11 @@ impl World {
             colour: colour.to_owned(),
             description: String::new(),
         };
-        self.rows.labels.push(RepositoryLabel { repository, label });
+        self.rows.labels.push(RepositoryLabel {
+            repository,
+            label,
+            is_confirmed: true,
+        });
     }
 
     /// The catalogue wants another colour for a trigger label.

@@ -4,7 +4,7 @@ use codex_k8s::{
     domain::{
         event::EventKind,
         ids::{BranchName, SlotNo},
-        run::{Outcome, RunState},
+        run::{Environment, EnvironmentState, Outcome, RunState},
         trigger::{Disposition, RefusalReason, WaitReason},
     },
     store::{Change, RunChanges, StoreError, Transition},
@@ -246,4 +246,25 @@ async fn fields_change_under_the_rows_version_and_are_cleared_only_when_asked() 
     tx.commit().await.unwrap();
     let now = world.run(run.id).await;
     assert_eq!((now.held, now.priority), (None, 5));
+}
+
+#[tokio::test]
+async fn a_transaction_reads_an_environment_on_its_own_connection() {
+    let world = World::bound().await;
+    let run = world.preparing_run(1, 1).await;
+    let mut tx = world.begin().await;
+    let environment = Environment {
+        run: run.id,
+        namespace: "codex-issue-demo-i1".to_owned(),
+        state: EnvironmentState::Active,
+        uid: None,
+        input_hash: None,
+        created_at: world.run(run.id).await.created_at,
+        retained_at: None,
+        deleting_at: None,
+    };
+    tx.upsert_environment(&environment, None).await.unwrap();
+    // No other connection sees it yet.
+    let found = tx.environment_of(run.id).await.unwrap();
+    assert_eq!(found.map(|row| row.namespace), Some(environment.namespace));
 }

@@ -130,6 +130,7 @@ impl World {
             Some(row) if change => row.label.clone_from(label),
             Some(_) => {}
             None => self.rows.labels.push(RepositoryLabel {
+                is_confirmed: true,
                 repository,
                 label: label.clone(),
             }),
