@@ -164,11 +164,14 @@ impl Seen {
         let words: Vec<String> = key
             .split('/')
             .map(|word| {
-                if !drawn(word) {
+                // A push is named by its commit and where it counts.
+                let (what, place) = word.split_at(word.find('@').unwrap_or(word.len()));
+                if !drawn(what) {
                     return word.to_owned();
                 }
                 let next = format!("#{}", self.names.len() + 1);
-                self.names.entry(word.to_owned()).or_insert(next).clone()
+                let name = self.names.entry(what.to_owned()).or_insert(next);
+                format!("{name}{place}")
             })
             .collect();
         words.join("/")
@@ -207,4 +210,7 @@ fn a_point_is_the_same_from_world_to_world_and_crashes_once() {
     assert!(!seen.pass(&run, Edge::AfterCall));
     assert_eq!(seen.crashes, [point("run/#1/move")]);
     assert_eq!(seen.counts[&point("run/#1/move")], 3);
+    let push = format!("trigger/github/1/push/{}@1/seen", "0a".repeat(20));
+    assert!(!seen.pass(&push, Edge::AfterCall));
+    assert_eq!(seen.counts[&point("trigger/github/1/push/#2@1/seen")], 1);
 }
