@@ -90,11 +90,7 @@ fn is_said(index: &Index<'_>, comment: &Comment) -> bool {
 
 /// What the catalogue's label for discussions asks for.
 pub(super) fn kind(index: &Index<'_>) -> Option<TriggerKind> {
-    let (stage, _) = index.desired()?.discussion()?;
-    Some(TriggerKind {
-        stage: stage.kind.clone(),
-        revise: false,
-    })
+    index.desired()?.discussion_kind()
 }
 
 fn label<'a>(index: &Index<'a>) -> Option<&'a LabelName> {
@@ -193,11 +189,11 @@ pub(super) fn step_over(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
             continue;
         };
         let asked = index.triggers.get(&run.trigger);
-        let older = |sighting: &&Sighting<'_>| {
+        let is_newer = |sighting: &Sighting<'_>| {
             is_label(index, sighting.label)
                 && asked.is_some_and(|by| sighting.event.created_at > by.occurred_at)
         };
-        let newer = index.sightings(subject).iter().any(|it| older(&it));
+        let newer = index.sightings(subject).iter().any(is_newer);
         if asked.is_some() && !newer && index.repository(run.repository).is_ok() {
             remove(plan, run, subject, label);
         }

@@ -156,29 +156,40 @@ fn labelled_subjects(run: &Run) -> Vec<Subject> {
 
 fn output_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
     let labels = wanted_labels(index, run);
-    let Some(repository) = plan.repository_of(run).filter(|_| !labels.is_empty()) else {
+    if labels.is_empty() {
         return Ensure::NotNeeded;
-    };
+    }
     let found = labelled_subjects(run).into_iter().map(|subject| {
         if is_gone(index, subject) {
             return Ensure::NotNeeded;
         }
-        plan.ensure_ever(
-            format!("run/{}/labels/{}", run.id, subject.number),
-            Some(run.id),
-            ActionKind::AddLabels {
-                subject,
-                repository: repository.clone(),
-                event: event::of_run(
-                    run,
-                    EventKind::LabelApplied,
-                    json!({ "on": subject.number, "labels": labels }),
-                ),
-                labels: labels.clone(),
-            },
-        )
+        put_on(plan, run, "labels", subject, labels.clone())
     });
     first_open(found.collect())
+}
+
+/// Puts labels on, once and for all for what they say of the run.
+pub(super) fn put_on(
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    says: &str,
+    subject: Subject,
+    labels: Vec<LabelName>,
+) -> Ensure {
+    let Some(repository) = plan.repository_of(run) else {
+        return Ensure::NotNeeded;
+    };
+    let on = json!({ "on": subject.number, "labels": labels });
+    plan.ensure_ever(
+        format!("run/{}/{says}/{}", run.id, subject.number),
+        Some(run.id),
+        ActionKind::AddLabels {
+            subject,
+            repository,
+            event: event::of_run(run, EventKind::LabelApplied, on),
+            labels,
+        },
+    )
 }
 
 fn stale_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {

@@ -10,20 +10,15 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
-
 use super::{
-    action::ActionKind,
     builder::PlanBuilder,
     disposition::{Judged, judge},
-    event,
-    finish::remove,
+    finish::{put_on, remove},
     index::Index,
 };
 use crate::{
     desired::model::{Desired, StateKind},
     domain::{
-        event::EventKind,
         forge::SubjectState,
         ids::{IssueNumber, StageKind, Subject},
         run::{Run, RunState},
@@ -155,23 +150,7 @@ pub(super) fn step_superseded(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
             if issue.state != SubjectState::Open || !is_superseded_pull(index, work_item, number) {
                 continue;
             }
-            let labels = vec![label.name.clone()];
-            if let Some(repository) = plan.repository_of(run) {
-                plan.ensure_ever(
-                    format!("run/{}/superseded/{number}", run.id),
-                    Some(run.id),
-                    ActionKind::AddLabels {
-                        subject,
-                        repository,
-                        event: event::of_run(
-                            run,
-                            EventKind::LabelApplied,
-                            json!({ "on": number, "labels": labels }),
-                        ),
-                        labels,
-                    },
-                );
-            }
+            put_on(plan, run, "superseded", subject, vec![label.name.clone()]);
             let states = desired.labels.state.iter().map(|(_, state)| &state.name);
             for other in states.filter(|name| **name != label.name) {
                 if issue.labels.contains(other) {

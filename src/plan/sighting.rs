@@ -64,13 +64,7 @@ pub(super) fn step_sightings(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
 fn triggered(desired: &Desired, label: &LabelName) -> Option<TriggerKind> {
     match desired.label(label.as_str()) {
         Some(LabelMeaning::Trigger(kind)) => Some(kind),
-        Some(LabelMeaning::Discussion) => {
-            let (stage, _) = desired.discussion()?;
-            Some(TriggerKind {
-                stage: stage.kind.clone(),
-                revise: false,
-            })
-        }
+        Some(LabelMeaning::Discussion) => desired.discussion_kind(),
         _ => None,
     }
 }

@@ -27,6 +27,7 @@ use crate::domain::{
         AgentKey, BranchName, CommitSha, Locale, ProjectKey, RepositoryName, Revision, StageKind,
         UserId,
     },
+    trigger::TriggerKind,
 };
 
 /// The language every template has in the end.
@@ -112,6 +113,15 @@ impl Desired {
     pub fn discussion(&self) -> Option<(&StageSpec, &LabelSpec)> {
         let stage = self.stages.stages.iter().find(|stage| stage.discussion);
         stage.zip(self.labels.discussion.as_ref())
+    }
+
+    /// What the label for discussions asks for.
+    pub fn discussion_kind(&self) -> Option<TriggerKind> {
+        let (stage, _) = self.discussion()?;
+        Some(TriggerKind {
+            stage: stage.kind.clone(),
+            revise: false,
+        })
     }
 
     /// What a label means, whatever its case and surrounding blanks.
