@@ -86,6 +86,11 @@ impl Client {
         })
     }
 
+    /// The run token, for those who speak to the API in our place.
+    pub(crate) fn token(&self) -> &str {
+        self.token.expose()
+    }
+
     /// The address of a path of the API.
     pub(crate) fn address(&self, path: &str) -> String {
         format!("{}{path}", self.base.as_str().trim_end_matches('/'))

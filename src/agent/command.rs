@@ -1,12 +1,12 @@
-//! The agent command: its words, its environment, its process group, its end.
+//! The agent command: its words, its environment, its files, its process group, its end.
 //!
-//! It is given the prompt on standard input and as a file, and nothing of the
-//! runner's own environment but what every program needs.
+//! What is peculiar to a program is data ([`AgentCli`]). It is given the prompt on standard
+//! input and as a file, and nothing of the runner's own environment but what every program
+//! needs.
 
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -19,9 +19,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::run_api::RunFacts;
+use crate::domain::{
+    agent_cli::{AgentCli, placeholders},
+    run_api::{MCP_PATH, MODELS_PATH, RunFacts},
+};
 
 use super::{
+    client::Client,
+    heard::Hearing,
     machine::CommandEnd,
     output::Output,
     places::Places,
@@ -48,59 +53,94 @@ const KEPT: [&str; 14] = [
 /// How often a group is looked at while it ends.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The command's words: placeholders filled, and for `codex exec` the model and
-/// the session to go on from.
-pub(crate) fn words(facts: &RunFacts, places: &Places, resumed: bool) -> Vec<String> {
-    let runner = std::env::current_exe().unwrap_or_else(|_| "codex-k8s".into());
-    let filled = [
-        ("{prompt_file}", places.prompt_file().display().to_string()),
-        ("{result_file}", places.result_file().display().to_string()),
-        ("{work_dir}", places.repository.display().to_string()),
-        ("{model}", facts.model.clone().unwrap_or_default()),
-        ("{reasoning}", facts.reasoning.clone().unwrap_or_default()),
-        ("{runner}", runner.display().to_string()),
-    ];
-    let fill = |word: &String| {
-        let fill = |text: String, (name, value): &(&str, String)| text.replace(name, value);
-        filled.iter().fold(word.clone(), fill)
-    };
-    let mut words: Vec<_> = facts.command.iter().map(fill).collect();
-    if is_codex_exec(&words) {
-        for_codex(&mut words, facts, resumed);
+/// What stands in the place of placeholders.
+pub(crate) struct Fillings(BTreeMap<&'static str, String>);
+
+impl Fillings {
+    /// Of one start of the run's program, that goes on with `session`.
+    pub(crate) fn of(
+        facts: &RunFacts,
+        places: &Places,
+        client: &Client,
+        session: Option<&str>,
+    ) -> Self {
+        let runner = std::env::current_exe().unwrap_or_else(|_| "codex-k8s".into());
+        let effort = facts.reasoning.as_ref();
+        let effort = effort.map(|effort| facts.cli.efforts.get(effort).unwrap_or(effort));
+        let provider = facts.cli.provider.as_ref();
+        let models = provider.map(|name| client.address(&format!("{MODELS_PATH}/{name}")));
+        let filled = [
+            ("{model}", facts.model.clone()),
+            ("{reasoning}", effort.cloned()),
+            ("{session}", session.map(str::to_owned)),
+            ("{home}", Some(places.home.display().to_string())),
+            ("{work_dir}", Some(places.repository.display().to_string())),
+            ("{prompt_file}", Some(places.prompt_file().display().to_string())),
+            ("{result_file}", Some(places.result_file().display().to_string())),
+            ("{runner}", Some(runner.display().to_string())),
+            ("{run_url}", Some(client.address(""))),
+            ("{models_url}", models),
+            ("{mcp_url}", Some(client.address(MCP_PATH))),
+            ("{run_token}", Some(client.token().to_owned())),
+        ];
+        let filled = filled.into_iter();
+        Self(filled.filter_map(|(name, value)| Some((name, value?))).collect())
     }
+
+    /// The text with its placeholders filled, those without a value by nothing.
+    fn fill(&self, text: &str) -> String {
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        // A value is never looked into: the model's name may hold braces of its own.
+        while let Some(name) = placeholders(rest).next() {
+            let at = rest.find(name).unwrap_or_default();
+            filled.push_str(&rest[..at]);
+            filled.push_str(self.0.get(name).map_or("", String::as_str));
+            rest = &rest[at + name.len()..];
+        }
+        filled.push_str(rest);
+        filled
+    }
+
+    fn has_all(&self, words: &[String]) -> bool {
+        let mut names = words.iter().flat_map(|word| placeholders(word));
+        names.all(|name| self.0.contains_key(name))
+    }
+
+    fn all(&self, words: &[String]) -> Vec<String> {
+        words.iter().map(|word| self.fill(word)).collect()
+    }
+}
+
+/// The program's words: those of a session where it goes on with one.
+fn words(cli: &AgentCli, fillings: &Fillings) -> Vec<String> {
+    let mut words = fillings.all(&cli.command);
+    for group in cli.options.iter().filter(|group| fillings.has_all(group)) {
+        words.extend(fillings.all(group));
+    }
+    if fillings.has_all(&["{session}".to_owned()]) {
+        words.extend(fillings.all(&cli.resume));
+    }
+    words.extend(fillings.all(&cli.end));
     words
 }
 
-fn is_codex_exec(words: &[String]) -> bool {
-    let program = words.first().map(Path::new).and_then(Path::file_name);
-    program.is_some_and(|name| name == "codex") && words.get(1).is_some_and(|w| w == "exec")
-}
-
-fn for_codex(words: &mut Vec<String>, facts: &RunFacts, resumed: bool) {
-    let mut options = Vec::new();
-    if let Some(model) = &facts.model {
-        options.extend(["--model".to_owned(), model.clone()]);
-    }
-    if let Some(reasoning) = &facts.reasoning {
-        let setting = format!("model_reasoning_effort=\"{reasoning}\"");
-        options.extend(["--config".to_owned(), setting]);
-    }
-    words.splice(2..2, options);
-    if resumed && words.last().is_some_and(|word| word == "-") {
-        let at = words.len() - 1;
-        words.splice(at..at, ["resume".to_owned(), "--last".to_owned()]);
-    }
-}
-
-/// The command's environment: the run's own last, so that it wins.
-pub(crate) fn environment(facts: &RunFacts, places: &Places) -> BTreeMap<String, String> {
+/// The program's environment: the run's own last, so that it wins.
+fn environment(
+    facts: &RunFacts,
+    places: &Places,
+    fillings: &Fillings,
+) -> BTreeMap<String, String> {
     let kept = KEPT
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
     let mut all: BTreeMap<_, _> = kept.collect();
+    let cli = facts.cli.environment.iter();
+    all.extend(cli.map(|(name, value)| (name.clone(), fillings.fill(value))));
     all.extend(facts.environment.clone());
+    let home = places.home.display().to_string();
+    all.insert(facts.cli.home_variable.clone(), home);
     let ours = [
-        ("CODEX_HOME", places.codex_home.display().to_string()),
         ("CODEXK8S_RUN_ID", facts.run.to_string()),
         ("CODEXK8S_RUN_ATTEMPT", facts.attempt.to_string()),
         ("CODEXK8S_RUN_KIND", facts.kind.to_string()),
@@ -123,22 +163,38 @@ pub(crate) fn environment(facts: &RunFacts, places: &Places) -> BTreeMap<String,
     all
 }
 
-/// Runs the command to its end, or ends it when told to.
+/// Writes the program's files: before each start, whatever a session or an earlier start left.
+fn write_files(cli: &AgentCli, places: &Places, fillings: &Fillings) -> anyhow::Result<()> {
+    for (path, text) in &cli.files {
+        let file = places.home.join(path);
+        let folder = file.parent().context("a file has a folder")?;
+        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        // A link that a session left would lead the text elsewhere.
+        drop(fs::remove_file(&file));
+        fs::write(&file, fillings.fill(text))
+            .with_context(|| format!("write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Runs the program to its end, or ends it when told to; `None` where it was to go on with a
+/// session and did not even begin.
 pub(crate) async fn run(
     facts: &RunFacts,
     places: &Places,
     output: &Output,
-    resumed: bool,
+    fillings: &Fillings,
     end: CancellationToken,
-) -> anyhow::Result<CommandEnd> {
+) -> anyhow::Result<Option<CommandEnd>> {
     drop(fs::remove_file(places.result_file()));
     fs::write(places.prompt_file(), &facts.prompt).context("write the prompt")?;
-    let words = words(facts, places, resumed);
+    write_files(&facts.cli, places, fillings)?;
+    let words = words(&facts.cli, fillings);
     let (program, arguments) = words.split_first().context("the command is empty")?;
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
-        .envs(environment(facts, places))
+        .envs(environment(facts, places, fillings))
         .current_dir(&places.repository)
         .process_group(0)
         .stdin(Stdio::piped())
@@ -151,7 +207,8 @@ pub(crate) async fn run(
         .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let group = group.context("the command ended before it began")?;
     remember(places, group)?;
-    let followed = follow(&mut child, facts, output);
+    let hearing = Hearing::new(facts.cli.output, places.session_file());
+    let followed = follow(&mut child, facts, output, &hearing);
     let grace = Duration::from_secs(facts.pace.grace_seconds);
     let status = tokio::select! {
         status = child.wait() => status,
@@ -168,22 +225,33 @@ pub(crate) async fn run(
     }
     drop(fs::remove_file(places.group_file()));
     let status = status.context("wait for the command")?;
-    Ok(told(status, places, output))
+    let resumed = fillings.has_all(&["{session}".to_owned()]);
+    if resumed && !status.success() && !end.is_cancelled() && hearing.has_not_begun() {
+        return Ok(None);
+    }
+    Ok(Some(told(status, places, output, &hearing)))
 }
 
-fn told(status: ExitStatus, places: &Places, output: &Output) -> CommandEnd {
+fn told(status: ExitStatus, places: &Places, output: &Output, hearing: &Hearing) -> CommandEnd {
     let file = places.result_file();
     let small = file
         .metadata()
         .is_ok_and(|file| file.is_file() && file.len() <= MAX_RESULT_FILE_BYTES);
     let file = small.then(|| fs::read(&file).ok()).flatten();
-    command_end(status.code(), file.as_deref(), &output.tail())
+    let message = hearing.message();
+    command_end(
+        status.code(),
+        file.as_deref(),
+        message.as_deref(),
+        &output.tail(),
+    )
 }
 
 fn follow(
     child: &mut Child,
     facts: &RunFacts,
     output: &Output,
+    hearing: &Hearing,
 ) -> Vec<tokio::task::JoinHandle<()>> {
     if let Some(mut stdin) = child.stdin.take() {
         let prompt = facts.prompt.clone();
@@ -194,12 +262,16 @@ fn follow(
     }
     let mut tasks = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        let output = output.clone();
-        tasks.push(tokio::spawn(async move { output.follow(stdout).await }));
+        let (output, hearing) = (output.clone(), hearing.clone());
+        tasks.push(tokio::spawn(async move {
+            output.follow(stdout, |line| hearing.hear(line)).await;
+        }));
     }
     if let Some(stderr) = child.stderr.take() {
         let output = output.clone();
-        tasks.push(tokio::spawn(async move { output.follow(stderr).await }));
+        tasks.push(tokio::spawn(async move {
+            output.follow(stderr, |_| {}).await;
+        }));
     }
     tasks
 }

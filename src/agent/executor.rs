@@ -19,11 +19,11 @@ use crate::domain::{
 };
 
 use super::{
-    client::{CallError, Client, patiently},
-    command,
+    client::{CallError, Client, SavedSession, patiently},
+    command::{self, Fillings},
     machine::{CommandEnd, Effect, Event, Exit, Interruption, State, step},
     output::Output,
-    places::Places,
+    places::{Places, SESSION_FILE},
     redact::Redactor,
     session,
     workspace::{Push, Workspace, pause},
@@ -97,7 +97,6 @@ struct Shared {
     output: Output,
     events: mpsc::UnboundedSender<Event>,
     facts: std::sync::OnceLock<RunFacts>,
-    resumed: std::sync::atomic::AtomicBool,
 }
 
 impl Executor {
@@ -115,7 +114,6 @@ impl Executor {
                 output,
                 events,
                 facts: std::sync::OnceLock::new(),
-                resumed: std::sync::atomic::AtomicBool::new(false),
             }),
             step: None,
             beside: Vec::new(),
@@ -268,41 +266,35 @@ impl Shared {
 
     async fn restore_session(&self) -> anyhow::Result<Event> {
         // What an earlier start left in the home is newer than any snapshot.
-        let used = std::fs::read_dir(&self.places.codex_home)?.next().is_some();
+        let used = std::fs::read_dir(&self.places.home)?.next().is_some();
         let saved = if used {
             None
         } else {
             patiently(|| self.client.session()).await?
         };
-        let mut resumed = used;
         if let Some(saved) = saved {
-            let restored = if saved.format == session::FORMAT {
-                session::unpack(&saved.bytes, &self.places.codex_home)
-                    .map_err(|error| error.to_string())
-            } else {
-                Err(format!("its format is {}", saved.format))
-            };
-            match restored {
-                Ok(()) => {
-                    resumed = true;
-                    self.output.say("the last session is restored").await;
-                }
+            let words = match self.unpacked(&saved) {
+                Ok(()) => "the last session is restored".to_owned(),
                 Err(why) => {
-                    let words = format!("the last session is not restored, {why}");
-                    self.output.say(&words).await;
+                    // Half of a session is worse than none.
+                    self.places.empty_home()?;
+                    format!("the last session is not restored, the work begins afresh: {why}")
                 }
-            }
+            };
+            self.output.say(&words).await;
         }
-        let order = std::sync::atomic::Ordering::Relaxed;
-        self.resumed.store(resumed, order);
         Ok(Event::SessionRestored)
+    }
+
+    fn unpacked(&self, saved: &SavedSession) -> anyhow::Result<()> {
+        let format = &saved.format;
+        anyhow::ensure!(format == session::FORMAT, "its format is {format}");
+        Ok(session::unpack(&saved.bytes, &self.places.home)?)
     }
 
     async fn run_command(&self, end: CancellationToken) -> anyhow::Result<Event> {
         let facts = self.facts()?;
-        let resumed = self.resumed.load(std::sync::atomic::Ordering::Relaxed);
-        let ran = command::run(facts, &self.places, &self.output, resumed, end.clone()).await;
-        let ended = match ran {
+        let ended = match self.command_ended(facts, end.clone()).await {
             Ok(ended) => ended,
             // A command that cannot be started is the agent's failure, not the pod's.
             Err(error) => {
@@ -322,6 +314,27 @@ impl Shared {
             self.places.remember(facts.attempt, &ended)?;
         }
         Ok(Event::CommandEnded(ended))
+    }
+
+    /// Runs the program, with the session it was in last or, where that cannot go on, afresh.
+    async fn command_ended(
+        &self,
+        facts: &RunFacts,
+        end: CancellationToken,
+    ) -> anyhow::Result<CommandEnd> {
+        let start = async |session: Option<&str>| {
+            let fillings = Fillings::of(facts, &self.places, &self.client, session);
+            command::run(facts, &self.places, &self.output, &fillings, end.clone()).await
+        };
+        let session = self.places.session();
+        if let Some(ended) = start(session.as_deref()).await? {
+            return Ok(ended);
+        }
+        let words = "the session cannot go on, the work begins afresh";
+        self.output.say(words).await;
+        self.places.empty_home()?;
+        let ended = start(None).await?;
+        ended.context("the command did not begin")
     }
 
     async fn commit(&self) -> anyhow::Result<Event> {
@@ -380,8 +393,16 @@ impl Shared {
     }
 
     async fn save_session(&self) -> anyhow::Result<()> {
-        let home = self.places.codex_home.clone();
-        let packed = tokio::task::spawn_blocking(move || session::pack(&home, MAX_SESSION_BYTES));
+        let home = self.places.home.clone();
+        let cli = &self.facts()?.cli;
+        let mut wanted = cli.session_files.clone();
+        if !wanted.is_empty() {
+            wanted.push(SESSION_FILE.to_owned());
+        }
+        let ours: Vec<_> = cli.files.keys().map(PathBuf::from).collect();
+        let packed = tokio::task::spawn_blocking(move || {
+            session::pack(&home, &wanted, &ours, MAX_SESSION_BYTES)
+        });
         if let Some(blob) = packed.await?? {
             patiently(|| self.client.save_session(session::FORMAT, blob.clone())).await?;
         }

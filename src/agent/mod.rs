@@ -28,6 +28,7 @@
 mod client;
 mod command;
 mod executor;
+mod heard;
 pub mod machine;
 mod output;
 mod places;

@@ -31,8 +31,9 @@ const BATCH: usize = 16;
 const BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// What is kept for the summary.
 const TAIL_BYTES: usize = 64 * 1024;
-/// A line is cut here, so that one without an end does not fill the memory.
-const LINE_BYTES: u64 = 8 * 1024;
+/// A line is cut here, so that one without an end does not fill the memory. Programs that speak
+/// in JSON say whole messages in one line.
+const LINE_BYTES: u64 = 1024 * 1024;
 /// How long output may wait for company.
 const SHIP_EVERY: Duration = Duration::from_millis(400);
 /// Sequence numbers drawn from the work folder at a time.
@@ -87,8 +88,8 @@ impl Output {
         output
     }
 
-    /// Reads a stream to its end, line by line.
-    pub(crate) async fn follow(&self, stream: impl AsyncRead + Unpin) {
+    /// Reads a stream to its end, line by line; `hear` is told each, redacted.
+    pub(crate) async fn follow(&self, stream: impl AsyncRead + Unpin, hear: impl Fn(&str)) {
         let mut reader = BufReader::new(stream);
         let mut line = Vec::new();
         loop {
@@ -96,14 +97,19 @@ impl Output {
             let mut cut = (&mut reader).take(LINE_BYTES);
             match cut.read_until(b'\n', &mut line).await {
                 Ok(0) | Err(_) => return,
-                Ok(_) => self.line(&String::from_utf8_lossy(&line)).await,
+                Ok(_) => {
+                    let line = self.inner.redactor.redact(&String::from_utf8_lossy(&line));
+                    hear(&line);
+                    self.line(&line).await;
+                }
             }
         }
     }
 
     /// Writes one line of the runner itself.
     pub(crate) async fn say(&self, text: &str) {
-        self.line(&format!("[runner] {text}\n")).await;
+        let line = self.inner.redactor.redact(&format!("[runner] {text}\n"));
+        self.line(&line).await;
     }
 
     /// The end of the output, for the summary.
@@ -128,15 +134,19 @@ impl Output {
     }
 
     async fn line(&self, line: &str) {
-        let line = self.inner.redactor.redact(line);
         {
             let mut buffer = self.lock();
-            buffer.tail.push_str(&line);
+            buffer.tail.push_str(line);
             cut_front(&mut buffer.tail, TAIL_BYTES);
-            buffer.open.push_str(&line);
-            if buffer.open.len() >= CHUNK_BYTES {
-                self.close(&mut buffer);
-                self.inner.written.notify_one();
+            let mut rest = line;
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(rest.floor_char_boundary(CHUNK_BYTES));
+                rest = after;
+                buffer.open.push_str(piece);
+                if buffer.open.len() >= CHUNK_BYTES {
+                    self.close(&mut buffer);
+                    self.inner.written.notify_one();
+                }
             }
         }
         // The pod's own log shows the same, as far as anyone reads it.

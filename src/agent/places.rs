@@ -7,13 +7,16 @@ use crate::domain::ids::AttemptNo;
 
 use super::machine::CommandEnd;
 
+/// The file in the home that names the session the program was in last.
+pub(crate) const SESSION_FILE: &str = "codexk8s-session";
+
 /// The work folder's layout.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
     /// The checked-out repository.
     pub(crate) repository: PathBuf,
-    /// The command's home: `CODEX_HOME`.
-    pub(crate) codex_home: PathBuf,
+    /// The program's home, where it keeps its sessions.
+    pub(crate) home: PathBuf,
     /// What the runner remembers.
     state: PathBuf,
 }
@@ -25,10 +28,10 @@ impl Places {
         let work = work.canonicalize()?;
         let places = Self {
             repository: work.join("repository"),
-            codex_home: work.join("codex-home"),
+            home: work.join("home"),
             state: work.join("runner"),
         };
-        fs::create_dir_all(&places.codex_home)?;
+        fs::create_dir_all(&places.home)?;
         fs::create_dir_all(&places.state)?;
         Ok(places)
     }
@@ -46,6 +49,22 @@ impl Places {
     /// Where the command may write its result.
     pub(crate) fn result_file(&self) -> PathBuf {
         self.state.join("result.json")
+    }
+
+    /// The name of the session that the program was in last; it goes with the home.
+    pub(crate) fn session_file(&self) -> PathBuf {
+        self.home.join(SESSION_FILE)
+    }
+
+    /// Makes the home as empty as at first.
+    pub(crate) fn empty_home(&self) -> io::Result<()> {
+        fs::remove_dir_all(&self.home)?;
+        fs::create_dir_all(&self.home)
+    }
+
+    /// The session to go on with.
+    pub(crate) fn session(&self) -> Option<String> {
+        fs::read_to_string(self.session_file()).ok()
     }
 
     /// The command's process group, while it runs.

@@ -53,8 +53,14 @@ const KNOWN: [&str; 7] = [
     "explanations",
 ];
 
-/// The end of a command from its exit code, its result file and its output's end.
-pub fn command_end(exit_code: Option<i32>, file: Option<&[u8]>, tail: &str) -> CommandEnd {
+/// The end of a command from its exit code, its result file, its last message and its output's
+/// end.
+pub fn command_end(
+    exit_code: Option<i32>,
+    file: Option<&[u8]>,
+    message: Option<&str>,
+    tail: &str,
+) -> CommandEnd {
     let clean = if exit_code == Some(0) {
         ResultStatus::Completed
     } else {
@@ -62,7 +68,7 @@ pub fn command_end(exit_code: Option<i32>, file: Option<&[u8]>, tail: &str) -> C
     };
     let (status, said) = match file.map(serde_json::from_slice::<Said>) {
         None => {
-            let said = said_last(tail);
+            let said = said_last(message.unwrap_or(tail));
             (said.status.unwrap_or(clean), said)
         }
         Some(Ok(said)) => (said.status.unwrap_or(clean), said),
@@ -75,16 +81,17 @@ pub fn command_end(exit_code: Option<i32>, file: Option<&[u8]>, tail: &str) -> C
             (ResultStatus::Failed, said)
         }
     };
+    let words = message.map_or_else(|| last_lines(tail), str::to_owned);
     // A command that failed has not completed, whatever it wrote before.
     let failed = clean == ResultStatus::Failed;
     CommandEnd {
         status: if failed { clean } else { status },
-        answer: answer(said, tail),
+        answer: answer(said, &words),
         exit_code,
     }
 }
 
-fn answer(said: Said, tail: &str) -> Answer {
+fn answer(said: Said, words: &str) -> Answer {
     let summary = said.summary.filter(|text| !text.trim().is_empty());
     let kept = |text: String, chars: usize| {
         let text = cut(text.trim(), chars);
@@ -98,7 +105,7 @@ fn answer(said: Said, tail: &str) -> Answer {
     let requests = said.requests.into_iter();
     Answer {
         summary: cut(
-            &summary.unwrap_or_else(|| last_words(tail)),
+            summary.as_deref().unwrap_or(words),
             MAX_SUMMARY_CHARS,
         ),
         title,
@@ -133,15 +140,13 @@ fn short(said: &Explanation) -> Explanation {
 
 /// The object at the end of what was said last. What is not asked for in it is passed over,
 /// and one of the wrong shape counts as words: an agent cannot be asked again.
-fn said_last(tail: &str) -> Said {
+fn said_last(words: &str) -> Said {
     let read = |mut object: Map<String, Value>| {
         object.retain(|key, value| KNOWN.contains(&key.as_str()) && !value.is_null());
         object.get("summary")?;
         serde_json::from_value(Value::Object(object)).ok()
     };
-    let message = last_message(tail);
-    let object = object_at_end(message.as_deref().unwrap_or(tail));
-    object.and_then(read).unwrap_or_default()
+    object_at_end(words).and_then(read).unwrap_or_default()
 }
 
 /// The JSON object with which a text ends, in a code fence or without.
@@ -155,28 +160,13 @@ fn object_at_end(text: &str) -> Option<Map<String, Value>> {
     starts.find_map(|(at, _)| serde_json::from_str(&text[at..]).ok())
 }
 
-/// The last message of a stream of JSON events, else the last lines.
-fn last_words(tail: &str) -> String {
-    last_message(tail).unwrap_or_else(|| {
-        let lines: Vec<_> = tail
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .collect();
-        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
-    })
-}
-
-fn last_message(tail: &str) -> Option<String> {
-    tail.lines().rev().find_map(agent_message)
-}
-
-/// The text of `{"type":"item.completed","item":{"type":"agent_message","text":…}}`.
-fn agent_message(line: &str) -> Option<String> {
-    let event: Value = serde_json::from_str(line).ok()?;
-    let item = event.get("item")?;
-    let is_message = item.get("type")?.as_str()? == "agent_message";
-    let text = item.get("text")?.as_str()?;
-    is_message.then(|| text.to_owned())
+/// The last lines of what was said.
+fn last_lines(words: &str) -> String {
+    let lines: Vec<_> = words
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }
 
 fn cut(text: &str, chars: usize) -> String {
@@ -190,7 +180,7 @@ mod tests {
     #[test]
     fn the_result_file_speaks_first() {
         let file = br#"{"summary":"Added a line.","title":"Greet"}"#;
-        let end = command_end(Some(0), Some(file), "noise");
+        let end = command_end(Some(0), Some(file), Some("noise"), "noise");
         assert_eq!(end.answer.summary, "Added a line.");
         assert_eq!(end.answer.title.as_deref(), Some("Greet"));
         assert_eq!(end.status, ResultStatus::Completed);
@@ -199,29 +189,23 @@ mod tests {
     #[test]
     fn a_failed_command_has_not_completed_whatever_it_wrote() {
         let file = br#"{"status":"completed","summary":"fine"}"#;
-        let end = command_end(Some(2), Some(file), "");
+        let end = command_end(Some(2), Some(file), None, "");
         assert_eq!(end.status, ResultStatus::Failed);
     }
 
     #[test]
     fn an_invalid_result_file_fails_the_result() {
-        let end = command_end(Some(0), Some(b"{\"outcome\":1}"), "");
+        let end = command_end(Some(0), Some(b"{\"outcome\":1}"), None, "");
         assert_eq!(end.status, ResultStatus::Failed);
         assert!(end.answer.summary.contains("not valid"));
     }
 
     #[test]
     fn without_a_file_the_last_message_counts() {
-        let tail = concat!(
-            "{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",\"text\":\"one\"}}\n",
-            "{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",\"text\":\"two\"}}\n",
-            "{\"type\":\"turn.completed\"}\n",
-        );
-        assert_eq!(command_end(Some(0), None, tail).answer.summary, "two");
-        assert_eq!(
-            command_end(Some(0), None, "a\n\nb\n").answer.summary,
-            "a\nb"
-        );
+        let end = command_end(Some(0), None, Some("two\n\nlines"), "a\n");
+        assert_eq!(end.answer.summary, "two\n\nlines");
+        let end = command_end(Some(0), None, None, "a\n\nb\n");
+        assert_eq!(end.answer.summary, "a\nb");
     }
 
     #[test]
@@ -229,14 +213,8 @@ mod tests {
         let said = "I am through {really}.\n```json\n{\"summary\":\"Wrote it.\",\"title\":\"Brief\",\
              \"tests\":\"none\",\"questions\":[\"Who pays?\",\"  \"],\"requests\":[\"run:vision\"],\
              \"explanations\":[{\"why\":\"it is short\"}],\"mood\":\"fine\"}\n```";
-        let event = serde_json::json!({
-            "type": "item.completed", "item": { "type": "agent_message", "text": said },
-        });
-        for tail in [
-            format!("{event}\n{{\"type\":\"turn.completed\"}}\n"),
-            said.to_owned(),
-        ] {
-            let end = command_end(Some(0), None, &tail);
+        for (message, tail) in [(Some(said), "{\"type\":\"turn.completed\"}\n"), (None, said)] {
+            let end = command_end(Some(0), None, message, tail);
             assert_eq!(end.status, ResultStatus::Completed);
             assert_eq!(end.answer.summary, "Wrote it.");
             assert_eq!(end.answer.title.as_deref(), Some("Brief"));
@@ -254,7 +232,7 @@ mod tests {
             "{\"summary\":[1]}",
             "{\"summary\":\"x\", broken}",
         ] {
-            let end = command_end(Some(0), None, said);
+            let end = command_end(Some(0), None, None, said);
             assert_eq!(end.answer.summary, said);
             assert_eq!(end.answer.questions, Vec::<String>::new());
         }
@@ -264,7 +242,7 @@ mod tests {
     fn an_agent_may_say_that_it_failed() {
         let said = "{\"summary\":\"no way\",\"status\":\"failed\"}";
         assert_eq!(
-            command_end(Some(0), None, said).status,
+            command_end(Some(0), None, None, said).status,
             ResultStatus::Failed
         );
     }

@@ -1,9 +1,9 @@
 //! A session as one blob: the files below the command's home, so that a later
 //! attempt goes on where this one was.
 //!
-//! The platform does not look into it; the format tag says who can. Credentials
-//! and scratch files of the command are left out. Restoring writes below the
-//! home only, whatever the blob says.
+//! The platform does not look into it; the format tag says who can. Only what the
+//! program's profile names as its session is taken, and never what the runner
+//! writes there itself. Restoring writes below the home only, whatever the blob says.
 
 use std::{
     fs, io,
@@ -13,16 +13,6 @@ use std::{
 
 /// The tag of this format.
 pub const FORMAT: &str = "codex-k8s-files/1";
-/// Left out, by their first path component.
-const LEFT_OUT: [&str; 7] = [
-    "auth.json",
-    "log",
-    "logs",
-    "tmp",
-    ".tmp",
-    "config.toml",
-    "version.json",
-];
 const MAGIC: &[u8] = b"CK8SFILES1\n";
 
 /// Why a blob cannot be restored.
@@ -41,9 +31,18 @@ pub enum SessionError {
 
 /// The files below `home` as one blob of at most `limit` bytes; the newest files
 /// go in first. `None` where there are none.
-pub fn pack(home: &Path, limit: usize) -> Result<Option<Vec<u8>>, SessionError> {
+///
+/// Of what lies directly in it only the `wanted` is taken, or everything where none is named;
+/// the files `ours`, by their paths, never.
+pub fn pack(
+    home: &Path,
+    wanted: &[String],
+    ours: &[PathBuf],
+    limit: usize,
+) -> Result<Option<Vec<u8>>, SessionError> {
     let mut files = Vec::new();
-    collect(home, Path::new(""), &mut files)?;
+    collect(home, Path::new(""), wanted, &mut files)?;
+    files.retain(|(path, _)| !ours.contains(path));
     files.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     let mut blob = MAGIC.to_vec();
     for (path, _) in &files {
@@ -84,6 +83,7 @@ pub fn unpack(blob: &[u8], home: &Path) -> Result<(), SessionError> {
 fn collect(
     home: &Path,
     below: &Path,
+    wanted: &[String],
     files: &mut Vec<(PathBuf, SystemTime)>,
 ) -> Result<(), SessionError> {
     let Ok(entries) = fs::read_dir(home.join(below)) else {
@@ -92,11 +92,8 @@ fn collect(
     for entry in entries {
         let entry = entry?;
         let path = below.join(entry.file_name());
-        let first = path
-            .components()
-            .next()
-            .and_then(|c| c.as_os_str().to_str());
-        if first.is_none_or(|first| LEFT_OUT.contains(&first)) {
+        let name = entry.file_name();
+        if !wanted.is_empty() && !wanted.iter().any(|wanted| name == wanted.as_str()) {
             continue;
         }
         // Links are not followed: they may lead anywhere.
@@ -104,7 +101,7 @@ fn collect(
             continue;
         };
         if metadata.is_dir() {
-            collect(home, &path, files)?;
+            collect(home, &path, &[], files)?;
         } else if metadata.is_file() {
             files.push((path, metadata.modified()?));
         }
@@ -141,12 +138,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_comes_back_without_credentials() {
+    fn a_session_comes_back_without_what_is_none() {
         let from = tempfile::tempdir().unwrap();
         fs::create_dir_all(from.path().join("sessions/2026")).unwrap();
         fs::write(from.path().join("sessions/2026/a.jsonl"), "{}").unwrap();
         fs::write(from.path().join("auth.json"), "secret").unwrap();
-        let blob = pack(from.path(), 10_000).unwrap().unwrap();
+        fs::write(from.path().join("sessions/ours.toml"), "a = 1").unwrap();
+        let wanted = ["sessions".to_owned(), "other".to_owned()];
+        let ours = [PathBuf::from("sessions/ours.toml")];
+        let blob = pack(from.path(), &wanted, &ours, 10_000).unwrap().unwrap();
         let to = tempfile::tempdir().unwrap();
         unpack(&blob, to.path()).unwrap();
         assert_eq!(
@@ -154,13 +154,17 @@ mod tests {
             b"{}"
         );
         assert!(!to.path().join("auth.json").exists());
+        assert!(!to.path().join("sessions/ours.toml").exists());
+        let everything = pack(from.path(), &[], &[], 10_000).unwrap().unwrap();
+        unpack(&everything, to.path()).unwrap();
+        assert!(to.path().join("auth.json").exists());
     }
 
     #[test]
     fn what_does_not_fit_is_left_out() {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("big"), vec![0; 5000]).unwrap();
-        assert!(pack(home.path(), 1000).unwrap().is_none());
+        assert!(pack(home.path(), &[], &[], 1000).unwrap().is_none());
     }
 
     #[test]

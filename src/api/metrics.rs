@@ -2,6 +2,8 @@
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, core::Collector};
 
+use crate::domain::model_route::Usage;
+
 /// Counters of the API roles, shared by their handlers.
 #[derive(Debug, Clone)]
 pub struct ApiMetrics {
@@ -13,6 +15,10 @@ pub struct ApiMetrics {
     pub run_calls: IntCounterVec,
     /// Pushes by what became of them.
     pub pushes: IntCounterVec,
+    /// Calls of models by provider and what became of them.
+    model_calls: IntCounterVec,
+    /// Tokens by provider and kind.
+    model_tokens: IntCounterVec,
 }
 
 impl ApiMetrics {
@@ -43,7 +49,40 @@ impl ApiMetrics {
                 "Pushes received from agents by outcome.",
                 &["outcome"],
             )?,
+            model_calls: counter(
+                "codexk8s_model_calls_total",
+                "Calls of models by provider and outcome.",
+                &["provider", "outcome"],
+            )?,
+            model_tokens: counter(
+                "codexk8s_model_tokens_total",
+                "Tokens used, as providers told them: `input` holds `cached`.",
+                &["provider", "kind"],
+            )?,
         })
+    }
+}
+
+impl ApiMetrics {
+    /// Counts a call of a model.
+    pub(crate) fn count_model_call(&self, provider: &str, outcome: &str) {
+        let calls = self.model_calls.with_label_values(&[provider, outcome]);
+        calls.inc();
+    }
+
+    /// Counts tokens; unknown ones are not.
+    pub(crate) fn count_tokens(&self, provider: &str, usage: Usage) {
+        let told = [
+            ("input", usage.input),
+            ("cached", usage.cached),
+            ("output", usage.output),
+        ];
+        for (kind, tokens) in told {
+            if let Some(tokens) = tokens {
+                let counter = self.model_tokens.with_label_values(&[provider, kind]);
+                counter.inc_by(tokens);
+            }
+        }
     }
 }
 

@@ -12,10 +12,14 @@ use crate::domain::{
     approval::{Approval, Verdict},
     event::FlowEvent,
     fact::{Fact, PushFact, PushOutcome},
-    ids::{AttemptNo, BranchName, CommitSha, RepositoryId, RepositoryName, RunId},
+    ids::{
+        AttemptNo, BranchName, CommitSha, ProjectKey, RepositoryId, RepositoryName, RunId,
+    },
     run::{FrozenRun, Run, RunState},
     run_api::LogChunk,
 };
+
+use super::models::{ModelCallRecord, TokensUsed};
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +40,8 @@ pub enum PortError {
 pub struct RunAccess {
     /// The run.
     pub run: RunId,
+    /// Its project.
+    pub project: ProjectKey,
     /// Its repository.
     pub repository: RepositoryId,
     /// Where it stands.
@@ -129,6 +135,22 @@ pub trait RunStore: Send + Sync {
 
     /// The newest session of the run's branch and agent.
     async fn latest_session(&self, run: RunId) -> Result<Option<SessionBlob>, PortError>;
+
+    /// The tokens used by a run, and by its project since the day (UTC) began.
+    async fn tokens_used(
+        &self,
+        run: RunId,
+        project: &ProjectKey,
+    ) -> Result<TokensUsed, PortError>;
+
+    /// Writes down a call of a model.
+    async fn insert_model_call(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+        project: &ProjectKey,
+        call: &ModelCallRecord,
+    ) -> Result<(), PortError>;
 }
 
 /// What a list of runs is narrowed to.

@@ -15,6 +15,7 @@ use crate::{
     store::{self, ApiStore, StoreError},
 };
 
+use super::models::{ModelCallRecord, TokensUsed};
 use super::port::{
     Inserted, PortError, RunAccess, RunFilter, RunStore, SessionBlob, StaffStore, StoredChunk,
 };
@@ -40,6 +41,7 @@ impl RunStore for ApiStore {
         };
         Ok(Some(RunAccess {
             run: row.run,
+            project: row.project,
             repository: row.repository,
             state: row.state,
             attempt,
@@ -120,6 +122,42 @@ impl RunStore for ApiStore {
         Ok(Self::save_session(self, run, attempt, &tagged(session)).await?)
     }
 
+    async fn tokens_used(
+        &self,
+        run: RunId,
+        project: &ProjectKey,
+    ) -> Result<TokensUsed, PortError> {
+        let used = Self::tokens_used(self, run, project).await?;
+        let tokens = |used: i64| u64::try_from(used).unwrap_or_default();
+        Ok(TokensUsed {
+            run: tokens(used.run),
+            project_today: tokens(used.project_today),
+        })
+    }
+
+    async fn insert_model_call(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+        project: &ProjectKey,
+        call: &ModelCallRecord,
+    ) -> Result<(), PortError> {
+        let row = store::NewModelCall {
+            run,
+            attempt,
+            project: project.clone(),
+            provider: call.provider.clone(),
+            model: call.model.clone(),
+            status: call.status.map(i32::from),
+            input_tokens: call.usage.input.map(signed),
+            cached_tokens: call.usage.cached.map(signed),
+            output_tokens: call.usage.output.map(signed),
+            cost: call.cost.map(|cost| signed(cost.0)),
+            started_at: call.started_at,
+        };
+        Ok(Self::insert_model_call(self, &row).await?)
+    }
+
     async fn latest_session(&self, run: RunId) -> Result<Option<SessionBlob>, PortError> {
         match Self::latest_session(self, run).await? {
             None => Ok(None),
@@ -128,6 +166,11 @@ impl RunStore for ApiStore {
                 .ok_or_else(|| PortError::Failed(anyhow!("the session of {run} has no tag"))),
         }
     }
+}
+
+/// A number of tokens as the database counts.
+fn signed(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
 }
 
 /// A stored session is its format, a line's end, and the blob.

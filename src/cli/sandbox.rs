@@ -10,6 +10,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
 
+use crate::sandbox::seed::AgentProgram;
+
 pub use act::{ActArgs, Subject};
 
 /// Run the platform against an embedded world: a GitHub model, a Kubernetes model, a private
@@ -50,6 +52,10 @@ pub struct StartArgs {
         requires = "kubeconfig"
     )]
     image: String,
+    /// The agent: scripted, or a real program with a scripted model
+    /// (`manifests/images/agents/install` installs them; with --kubeconfig the image has it)
+    #[arg(long, value_enum, default_value_t = Agent::Scripted)]
+    agent: Agent,
     /// Leave the sandbox's folder (logs, repositories) behind
     #[arg(long)]
     keep: bool,
@@ -66,6 +72,27 @@ pub struct StartArgs {
     /// A PostgreSQL server to make a database on, instead of a private one
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<secrecy::SecretString>,
+}
+
+/// What works as the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Agent {
+    /// A small program that makes one prepared change.
+    Scripted,
+    /// The codex CLI.
+    Codex,
+    /// The claude CLI.
+    Claude,
+}
+
+impl Agent {
+    fn program(self) -> Option<AgentProgram> {
+        match self {
+            Self::Scripted => None,
+            Self::Codex => Some(AgentProgram::Codex),
+            Self::Claude => Some(AgentProgram::Claude),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,6 +5,7 @@
 //! it and it uses none of them. Time enters as a value ([`Timestamp`]), never
 //! by asking a clock.
 
+pub mod agent_cli;
 pub mod approval;
 pub mod effect;
 pub mod event;
@@ -16,6 +17,7 @@ pub mod launch;
 pub mod marker;
 pub mod messages;
 pub mod mirror;
+pub mod model_route;
 pub mod report;
 pub mod run;
 pub mod run_api;

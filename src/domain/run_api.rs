@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    agent_cli::AgentCli,
     ids::{AttemptNo, BranchName, CommitSha, IssueNumber, Locale, RepositoryName, RunId},
     run::RunState,
     trigger::TriggerKind,
@@ -17,6 +18,10 @@ use super::{
 pub const RUN_API_PREFIX: &str = "/run/v1";
 /// The path of the run's repository, as a Git smart HTTP remote.
 pub const GIT_PATH: &str = "/run/v1/git";
+/// The path below which providers of models lie, each under its name.
+pub const MODELS_PATH: &str = "/run/v1/models";
+/// The path of the tools, as an MCP server over streamable HTTP.
+pub const MCP_PATH: &str = "/run/v1/mcp";
 /// The header that names a session's format.
 pub const SESSION_FORMAT_HEADER: &str = "x-codexk8s-session-format";
 /// The longest session: larger ones say more than an agent can read again.
@@ -62,8 +67,8 @@ pub struct RunFacts {
     pub git_path: String,
     /// The prompt.
     pub prompt: String,
-    /// The command, without a shell.
-    pub command: Vec<String>,
+    /// The agent program.
+    pub cli: AgentCli,
     /// Environment of the command.
     pub environment: BTreeMap<String, String>,
     /// The model, where one is set.

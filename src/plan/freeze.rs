@@ -13,12 +13,14 @@ use crate::{
         StageSpec, Template, TemplateKind,
     },
     domain::{
+        agent_cli::AgentCli,
         effect::content_hash,
         forge::{Issue, PullRequest},
         ids::{BranchName, CommitSha, LabelName, ProjectKey, Revision, Subject},
         marker::runs_marked_in,
         messages::learning_block,
         mirror::RepositoryMirror,
+        model_route::ModelRoute,
         run::{ChoiceSource, CommitIdentity, FrozenRun, Run},
     },
     prompts::render::render,
@@ -203,6 +205,10 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         let source = default(agent.spec.reasoning.is_some());
         (effort.as_str().to_owned(), source)
     });
+    let cli = desired
+        .cli(agent.spec)
+        .ok_or_else(|| NotYet::Wait("the agent's program is not in the config".to_owned()))?
+        .into_owned();
     let (template, prompt) = prompt(index, parts, &model, &reasoning)?;
     // Who gets the repository alone has nothing to do in the cluster.
     let profile = match stage.runtime_mode {
@@ -216,7 +222,8 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         agent: agent.key.clone(),
         policy: agent.spec.policy.to_string(),
         image: agent.spec.image.clone(),
-        command: agent.spec.command.clone(),
+        models: models(desired, project, &cli, &model)?,
+        cli,
         environment: agent.spec.environment.clone(),
         model: Some(model),
         model_source,
@@ -253,6 +260,42 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         revises: parts.pull.map(|pull| pull.number),
         reviews: super::review::known(index, parts.pull),
     })
+}
+
+/// Where the program's model calls go, and what they may use; `None` where it makes none through
+/// the run API.
+fn models(
+    desired: &Desired,
+    project: &ProjectKey,
+    cli: &AgentCli,
+    model: &str,
+) -> Result<Option<ModelRoute>, NotYet> {
+    let Some(name) = &cli.provider else {
+        return Ok(None);
+    };
+    let models = &desired.platform.models;
+    let mut providers = models.providers.iter();
+    let provider = providers
+        .find(|provider| provider.name.as_str() == name)
+        .ok_or_else(|| NotYet::Wait(format!("provider `{name}` is not in the config")))?;
+    let spec = models.catalogue.iter().find(|spec| spec.id == model);
+    let other = spec.and_then(|spec| spec.provider.as_ref());
+    if let Some(other) = other.filter(|other| other.as_str() != name) {
+        return Err(NotYet::Never(format!(
+            "model {model} is served by {other}, and the agent's program speaks to {name}"
+        )));
+    }
+    let budgets = desired
+        .project(project)
+        .map(|project| &project.spec.budgets);
+    Ok(Some(ModelRoute {
+        provider: name.clone(),
+        wire: provider.wire,
+        url: provider.url.clone(),
+        price: spec.and_then(|spec| spec.price),
+        tokens_per_run: budgets.and_then(|budgets| budgets.tokens_per_run),
+        tokens_per_day: budgets.and_then(|budgets| budgets.tokens_per_day),
+    }))
 }
 
 /// Whether whoever asked for the run wants to learn from it.

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod github;
 mod given_cluster;
 pub mod kubernetes;
+pub mod models;
 pub mod postgres;
 pub mod seed;
 pub mod timeline;

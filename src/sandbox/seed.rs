@@ -64,6 +64,8 @@ state![
     "agents/reviewer.yaml",
     "agents/sa.yaml",
     "agents/sre.yaml",
+    "clis/claude.yaml",
+    "clis/codex.yaml",
     "labels.yaml",
     "platform.yaml",
     "policies/approvals.yaml",
@@ -127,15 +129,61 @@ state![
     "stages.yaml",
 ];
 
-/// The files of the config repo: the example's, with agents that work for `agent_seconds`
-/// in the image given, which policy then allows.
-pub fn config_files(agent_seconds: f64, image: Option<&str>) -> BTreeMap<String, String> {
-    let command = format!("  command: [codex-k8s, sandbox-agent, --seconds, \"{agent_seconds}\"]");
+/// The program that works as every agent of the sandbox.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SeededAgent {
+    /// The scripted one, which works for so many seconds.
+    Scripted(f64),
+    /// A real program with a scripted model at this address.
+    Program(AgentProgram, String),
+}
+
+/// A real agent program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum AgentProgram {
+    /// The codex CLI.
+    Codex,
+    /// The claude CLI.
+    Claude,
+}
+
+impl AgentProgram {
+    /// Its name: the program's, and that of its `AgentCli`.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// The line that makes an agent it.
+    fn line(self) -> &'static str {
+        match self {
+            Self::Codex => "  cli: codex",
+            Self::Claude => "  cli: claude\n  model: claude-sonnet-4-5",
+        }
+    }
+}
+
+/// The files of the config repo: the example's, with this program as every agent, in the image
+/// given, which policy then allows.
+pub fn config_files(agent: &SeededAgent, image: Option<&str>) -> BTreeMap<String, String> {
+    let line = match agent {
+        SeededAgent::Scripted(seconds) => {
+            format!("  command: [codex-k8s, sandbox-agent, --seconds, \"{seconds}\"]")
+        }
+        SeededAgent::Program(program, _) => program.line().to_owned(),
+    };
     let file = |(path, text): &(&str, &str)| {
         let text = match *path {
-            agent if is_agent(agent) => with_line(text, "  command:", &command),
-            "platform.yaml" => with_line(text, "      allowed: [codex]", ALLOWED),
+            agent if is_agent(agent) => with_line(text, "  cli:", &line),
+            "platform.yaml" => with_line(text, "      allowed: [codex, claude]", ALLOWED),
             _ => (*text).to_owned(),
+        };
+        let text = match (agent, *path) {
+            (SeededAgent::Program(_, url), "platform.yaml") => {
+                let text = with_line(&text, OPENAI, &format!("        url: {url}/v1"));
+                with_line(&text, ANTHROPIC, &format!("        url: {url}"))
+            }
+            _ => text,
         };
         let text = match (image, *path) {
             (Some(image), agent) if is_agent(agent) => {
@@ -156,7 +204,9 @@ fn is_agent(path: &str) -> bool {
 }
 
 const EXAMPLE_IMAGE: &str = "        - codex-k8s/agent";
-const ALLOWED: &str = "      allowed: [codex, codex-k8s]";
+const ALLOWED: &str = "      allowed: [codex, claude, codex-k8s]";
+const OPENAI: &str = "        url: https://api.openai.com/v1";
+const ANTHROPIC: &str = "        url: https://api.anthropic.com";
 
 /// The text with the line that begins so replaced.
 fn with_line(text: &str, begins: &str, by: &str) -> String {
@@ -237,15 +287,33 @@ mod tests {
     }
 
     #[test]
-    fn the_config_with_the_scripted_agent_validates() {
+    fn the_config_with_a_real_program_validates() {
+        for program in [AgentProgram::Codex, AgentProgram::Claude] {
+            let agent = SeededAgent::Program(program, "http://127.0.0.1:9".to_owned());
+            let desired = loaded(config_files(&agent, None));
+            let agent = desired.agents.values().next().unwrap();
+            let cli = desired.cli(agent).unwrap();
+            assert_eq!(cli.command[0], program.name());
+            let providers = &desired.platform.models.providers;
+            assert!(providers.iter().all(|it| it.url.starts_with("http://127.0.0.1:9")));
+        }
+    }
+
+    fn loaded(files: BTreeMap<String, String>) -> crate::desired::model::Desired {
         let folder = tempfile::tempdir().unwrap();
-        for (path, text) in config_files(0.5, Some("example/agent:1")) {
+        for (path, text) in files {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
         let files = read_folder(folder.path()).unwrap();
-        let desired = load(CommitSha::new("0".repeat(40)), files).unwrap();
+        load(CommitSha::new("0".repeat(40)), files).unwrap()
+    }
+
+    #[test]
+    fn the_config_with_the_scripted_agent_validates() {
+        let files = config_files(&SeededAgent::Scripted(0.5), Some("example/agent:1"));
+        let desired = loaded(files);
         let agent = desired.agents.values().next().unwrap();
         assert_eq!(
             agent.command,

@@ -18,6 +18,7 @@ mod config_repo;
 mod database;
 mod ports;
 mod serve;
+mod told;
 
 use std::{
     collections::BTreeMap,
@@ -33,13 +34,14 @@ use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
-use self::{cleaner::Cleaner, database::WorldDatabase, ports::Ports};
+use self::{cleaner::Cleaner, database::WorldDatabase, ports::Ports, told::Told};
 use super::{
     github::{ContractCheck, GitHubModel, GitHubModelConfig, Lag},
     given_cluster::GivenCluster,
     kubernetes::{KubernetesModel, ProcessRunner},
     postgres::PrivatePostgres,
-    seed,
+    models::{ModelScript, ScriptedModel},
+    seed::{self, AgentProgram, SeededAgent},
 };
 use crate::store::{Store, StoreSettings};
 
@@ -49,6 +51,8 @@ pub use self::{
 };
 
 /// The platform's own namespace in the cluster.
+const MODEL_KEYS: &str = "model-keys";
+const PROVIDERS: [&str; 2] = ["openai", "anthropic"];
 const PLATFORM_NAMESPACE: &str = "codex-k8s";
 /// How long `serve` may take to end when asked to.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -69,6 +73,8 @@ pub struct WorldOptions {
     pub run_address: IpAddr,
     /// Leave the world's folder behind.
     pub keep: bool,
+    /// A real program as the agent, with a scripted model, instead of the scripted agent.
+    pub program: Option<AgentProgram>,
     /// How long the scripted agent works.
     pub agent_seconds: f64,
     /// Read-after-write delays of the GitHub model.
@@ -90,6 +96,7 @@ impl Default for WorldOptions {
             image: None,
             run_address: Ipv4Addr::LOCALHOST.into(),
             keep: false,
+            program: None,
             agent_seconds: 2.0,
             lag: Lag::default(),
             seed: 1,
@@ -121,6 +128,7 @@ pub struct SandboxWorld {
     _cleaner: Cleaner,
     _ports: Ports,
     config: ConfigRepo,
+    model: Option<ScriptedModel>,
     command: ServeCommand,
     addresses: Addresses,
     kubeconfig: PathBuf,
@@ -152,7 +160,15 @@ impl SandboxWorld {
             Kubernetes::start(&folder, &options, &binary, &installation).await?;
         progress(kubernetes.describe(), began.elapsed());
         let began = Instant::now();
-        let files = seed::config_files(options.agent_seconds, options.image.as_deref());
+        let model = match options.program {
+            None => None,
+            Some(_) => Some(start_model(&folder, &secrets.model_key).await?),
+        };
+        let agent = match options.program.zip(model.as_ref()) {
+            None => SeededAgent::Scripted(options.agent_seconds),
+            Some((program, model)) => SeededAgent::Program(program, model.url()),
+        };
+        let files = seed::config_files(&agent, options.image.as_deref());
         let config = ConfigRepo::create(&folder.join("config.git"), &files)
             .context("make the config repo")?;
         progress("config repo with the example organisation", began.elapsed());
@@ -179,6 +195,7 @@ impl SandboxWorld {
             _cleaner: cleaner,
             _ports: ports,
             config,
+            model,
             command: ServeCommand {
                 binary,
                 arguments: Vec::new(),
@@ -203,6 +220,16 @@ impl SandboxWorld {
             Some(Kubernetes::Model(model)) => Some(model),
             _ => None,
         }
+    }
+
+    /// The scripted model; none where the agent is scripted itself.
+    pub fn model(&self) -> Option<&ScriptedModel> {
+        self.model.as_ref()
+    }
+
+    /// The key of the scripted model, which nobody but the run API may know.
+    pub fn model_key(&self) -> std::io::Result<String> {
+        fs::read_to_string(self.folder.join(MODEL_KEYS).join(PROVIDERS[0]))
     }
 
     /// The config repo.
@@ -326,6 +353,7 @@ impl SandboxWorld {
 struct Secrets {
     tokens: seed::Tokens,
     run_key: String,
+    model_key: String,
     api_token: String,
     control: String,
 }
@@ -339,6 +367,7 @@ impl Secrets {
                 reading: word(),
             },
             run_key: format!("{}{}", word(), word()),
+            model_key: format!("sk-model-{}", word()),
             api_token: word(),
             control: word(),
         }
@@ -370,6 +399,16 @@ async fn start_github(
         .context("start the GitHub model")?;
     seed::fill(&github, &secrets.tokens).context("fill the GitHub model")?;
     Ok(github)
+}
+
+/// Starts a model for real programs, with its key where the run API finds it.
+async fn start_model(folder: &Path, key: &str) -> anyhow::Result<ScriptedModel> {
+    let keys = folder.join(MODEL_KEYS);
+    fs::create_dir_all(&keys).context("make the folder of model keys")?;
+    for provider in PROVIDERS {
+        fs::write(keys.join(provider), key).context("write a model's key")?;
+    }
+    ScriptedModel::start(key, ModelScript::example()).await
 }
 
 /// Where pods run.
@@ -424,62 +463,5 @@ fn addresses([_, api, ops]: [u16; 3], secrets: &Secrets) -> Addresses {
         api: format!("http://127.0.0.1:{api}"),
         ops: format!("http://127.0.0.1:{ops}"),
         api_token: secrets.api_token.clone(),
-    }
-}
-
-/// All that `serve`'s settings are made of.
-struct Told<'a> {
-    folder: &'a Path,
-    options: &'a WorldOptions,
-    secrets: &'a Secrets,
-    github: &'a GitHubModel,
-    database: &'a WorldDatabase,
-    config: &'a ConfigRepo,
-    kubeconfig: &'a Path,
-    installation: &'a str,
-    ports: [u16; 3],
-}
-
-impl Told<'_> {
-    fn settings(&self) -> BTreeMap<String, String> {
-        let [run, api, ops] = self.ports;
-        let address = self.options.run_address;
-        let prefix = if address.is_ipv4() { 32 } else { 128 };
-        let tokens = &self.secrets.tokens;
-        let database = self.database;
-        let told = [
-            ("INSTALLATION_ID", self.installation.to_owned()),
-            ("DATABASE_URL", database.url.expose_secret().to_owned()),
-            (
-                "API_DATABASE_URL",
-                database.api_url.expose_secret().to_owned(),
-            ),
-            ("CONFIG_SOURCE", self.config.path().display().to_string()),
-            ("FORGE_API_URL", self.github.rest_url()),
-            ("FORGE_GRAPHQL_URL", self.github.graphql_url()),
-            ("FORGE_GIT_URL", self.github.base_url()),
-            ("FORGE_TOKEN", tokens.writing.clone()),
-            ("FORGE_READ_TOKEN", tokens.reading.clone()),
-            ("KUBECONFIG", self.kubeconfig.display().to_string()),
-            ("PLATFORM_NAMESPACE", PLATFORM_NAMESPACE.to_owned()),
-            (
-                "RUN_LISTEN",
-                std::net::SocketAddr::new(address, run).to_string(),
-            ),
-            ("RUN_CIDR", format!("{address}/{prefix}")),
-            ("RUN_TOKEN_KEYS", format!("1:{}", self.secrets.run_key)),
-            (
-                "RUN_GIT_CACHE",
-                self.folder.join("git-cache").display().to_string(),
-            ),
-            ("API_LISTEN", format!("127.0.0.1:{api}")),
-            ("API_TOKEN", self.secrets.api_token.clone()),
-            ("OPS_LISTEN", format!("127.0.0.1:{ops}")),
-            ("PROFILE", "sandbox".to_owned()),
-            ("LOG_FORMAT", "json".to_owned()),
-        ];
-        told.into_iter()
-            .map(|(name, value)| (format!("CODEXK8S_{name}"), value))
-            .collect()
     }
 }

@@ -38,6 +38,19 @@ pub struct Run {
     pub push_bytes: u64,
     /// Where repositories are kept to check pushes.
     pub git_cache: PathBuf,
+    /// The way to providers of models.
+    pub models: Models,
+}
+
+/// The way to providers of models.
+#[derive(Debug, Clone, Default)]
+pub struct Models {
+    /// The folder of their keys.
+    pub keys: Option<PathBuf>,
+    /// A PEM file of further certificates to trust.
+    pub ca_bundle: Option<PathBuf>,
+    /// The proxy to them.
+    pub proxy: Option<Url>,
 }
 
 /// When nodes pull an image.
@@ -134,6 +147,9 @@ impl Concern for Run {
         let log_total_bytes = reader.required::<Bytes>(&var::RUN_LOG_TOTAL_BYTES);
         let push_bytes = reader.required::<Bytes>(&var::RUN_PUSH_BYTES);
         let git_cache = reader.required::<PathText>(&var::RUN_GIT_CACHE);
+        let model_keys = reader.optional::<PathText>(&var::MODEL_KEYS);
+        let model_ca_bundle = reader.optional::<PathText>(&var::MODEL_CA_BUNDLE);
+        let model_proxy = reader.optional::<HttpUrl>(&var::MODEL_PROXY);
         if let Some(Some(cidr)) = cidr
             .as_ref()
             .filter(|cidr| cidr.as_ref().is_some_and(|cidr| !is_cidr(cidr)))
@@ -163,6 +179,11 @@ impl Concern for Run {
             log_total_bytes: log_total_bytes?.0,
             push_bytes: push_bytes?.0,
             git_cache: git_cache?.0,
+            models: Models {
+                keys: model_keys?.map(|PathText(path)| path),
+                ca_bundle: model_ca_bundle?.map(|PathText(path)| path),
+                proxy: model_proxy?.map(|HttpUrl(url)| url),
+            },
         })
     }
 }

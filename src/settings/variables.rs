@@ -141,6 +141,13 @@ variables! {
     RUN_GIT_CACHE plain "run.gitCache" = "/var/cache/codex-k8s/git",
         "The folder where repositories are kept to check pushes.";
 
+    MODEL_KEYS plain "models.keys",
+        "A folder with the key of each provider of models, in a file of the provider's name. It is read at each call.";
+    MODEL_CA_BUNDLE plain "models.caBundle",
+        "A PEM file of further certificates to trust for providers of models.";
+    MODEL_PROXY plain "models.proxy" ~ "what `HTTPS_PROXY` and `NO_PROXY` say",
+        "The HTTP proxy through which providers of models are reached.";
+
     API_LISTEN plain "api.listen" = "127.0.0.1:8080",
         "Where the staff API and the webhook listen.";
     API_TOKEN secret "api.token",

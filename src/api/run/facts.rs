@@ -62,7 +62,7 @@ async fn facts(api: &RunApi, caller: &Caller) -> ApiResult<RunFacts> {
         accepted_head: run.accepted_head.clone(),
         git_path: GIT_PATH.to_owned(),
         prompt: frozen.prompt.clone(),
-        command: frozen.command.clone(),
+        cli: frozen.cli.clone(),
         environment: frozen.environment.clone(),
         model: frozen.model.clone(),
         reasoning: frozen.reasoning.clone(),

@@ -15,7 +15,7 @@ use axum::{
     extract::{MatchedPath, Request, State},
     middleware::{self, Next},
     response::Response,
-    routing::{get, post},
+    routing::{any, get, post},
 };
 
 use crate::domain::{
@@ -27,6 +27,7 @@ use super::{
     error::ApiError,
     git::{self, GitCaches},
     metrics::ApiMetrics,
+    models::{self, ModelKeys},
     port::{GitRemotes, RunStore},
 };
 
@@ -92,6 +93,7 @@ pub struct RunApi {
     pub(crate) settings: Arc<RunApiSettings>,
     pub(crate) caches: Arc<GitCaches>,
     pub(crate) http: reqwest::Client,
+    pub(crate) models: ModelKeys,
     pub(crate) metrics: ApiMetrics,
 }
 
@@ -103,6 +105,8 @@ pub struct RunApiParts {
     pub remotes: Arc<dyn GitRemotes>,
     /// The keys of run tokens.
     pub keys: Arc<RunKeys>,
+    /// The keys of models.
+    pub models: ModelKeys,
     /// The settings.
     pub settings: RunApiSettings,
     /// What is counted.
@@ -122,6 +126,7 @@ impl RunApi {
             store: parts.store,
             remotes: parts.remotes,
             keys: parts.keys,
+            models: parts.models,
             settings: Arc::new(settings),
             metrics: parts.metrics,
         })
@@ -143,6 +148,7 @@ pub fn run_router(api: RunApi) -> Router {
         .route("/run/v1/git/info/refs", get(git::refs))
         .route("/run/v1/git/git-upload-pack", post(git::upload_pack))
         .route("/run/v1/git/git-receive-pack", post(git::receive_pack))
+        .route("/run/v1/models/{provider}/{*path}", any(models::call))
         .layer(middleware::from_fn_with_state(api.clone(), count))
         .fallback(|| async { ApiError::not_found("no such path") })
         .with_state(api)

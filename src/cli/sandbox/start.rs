@@ -34,6 +34,9 @@ const EVENTS: i64 = 500;
 const LOG_LINES: usize = 15;
 
 pub(super) async fn run(args: StartArgs) -> anyhow::Result<ExitCode> {
+    if let Some(program) = args.agent.program().filter(|_| args.kubeconfig.is_none()) {
+        must_be_on_path(program.name())?;
+    }
     screen::say("Starting the sandbox");
     let began = Instant::now();
     let options = WorldOptions {
@@ -42,6 +45,7 @@ pub(super) async fn run(args: StartArgs) -> anyhow::Result<ExitCode> {
         image: args.kubeconfig.is_some().then(|| args.image.clone()),
         run_address: args.run_address,
         keep: args.keep,
+        program: args.agent.program(),
         agent_seconds: args.agent_seconds,
         ..WorldOptions::default()
     };
@@ -60,6 +64,18 @@ pub(super) async fn run(args: StartArgs) -> anyhow::Result<ExitCode> {
     let code = shown?;
     ended?;
     Ok(code)
+}
+
+/// Without the program every run would fail, each with its own words for it.
+fn must_be_on_path(program: &str) -> anyhow::Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    anyhow::ensure!(
+        found,
+        "there is no program `{program}` on PATH; this installs it:\n  \
+         PATH=\"$(manifests/images/agents/install):$PATH\""
+    );
+    Ok(())
 }
 
 fn publish(world: &SandboxWorld) -> anyhow::Result<super::handle::Published> {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{
-        ApiMetrics, ForgeGit, OpsContext, RunApi, RunApiParts, RunApiSettings, StaffContext,
+        ApiMetrics, ForgeGit, ModelKeys, OpsContext, RunApi, RunApiParts, RunApiSettings, StaffContext,
         port::{Hint, WakeHandle},
     },
     apply::{self, Applier, ApplySettings},
@@ -139,10 +139,17 @@ impl Platform {
     pub(super) fn run_api(&self, metrics: ApiMetrics) -> anyhow::Result<RunApi> {
         let timing = &self.settings.timing;
         let git_dir = self.settings.run.git_cache.clone();
+        let models = &self.settings.run.models;
         RunApi::new(RunApiParts {
             store: Arc::new(self.api_store.clone()),
             remotes: Arc::new(ForgeGit::new(Arc::clone(&self.read_forge))),
             keys: Arc::clone(&self.keys),
+            models: ModelKeys::new(
+                models.keys.clone(),
+                models.ca_bundle.as_deref(),
+                models.proxy.as_ref(),
+            )
+            .context("prepare the way to providers of models")?,
             settings: RunApiSettings {
                 heartbeat: timing.heartbeat,
                 silence: timing.heartbeat_lost,

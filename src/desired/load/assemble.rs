@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     desired::model::{
-        Desired, DesiredProject, DesiredRepository, Kind, PromptTemplateSpec, RepositorySpec,
+        Desired, DesiredProject, DesiredRepository, Kind, ObjectName, PromptTemplateSpec, RepositorySpec,
         Template, TemplateKey, TemplateScope,
     },
     domain::ids::{CommitSha, ProjectKey, RepositoryName},
@@ -34,6 +34,7 @@ pub(super) fn assemble(sha: CommitSha, objects: Objects) -> Result<Desired, Conf
         labels: first(objects.catalogues).ok_or_else(|| missing(Kind::LabelCatalog))?,
         stages: first(objects.stage_models).ok_or_else(|| missing(Kind::StageModel))?,
         agents: BTreeMap::new(),
+        clis: named(objects.clis),
         policies: BTreeMap::new(),
         approvals: BTreeMap::new(),
         templates: BTreeMap::new(),
@@ -104,6 +105,13 @@ pub(super) fn assemble(sha: CommitSha, objects: Objects) -> Result<Desired, Conf
 
 fn first<T>(documents: Vec<Document<T>>) -> Option<T> {
     documents.into_iter().next().map(|document| document.spec)
+}
+
+fn named<T>(documents: Vec<Document<T>>) -> BTreeMap<ObjectName, T> {
+    let documents = documents.into_iter();
+    documents
+        .map(|document| (document.name, document.spec))
+        .collect()
 }
 
 fn homeless<T>(document: &Document<T>) -> ConfigError {

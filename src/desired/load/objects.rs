@@ -12,7 +12,7 @@ use crate::{
         PlatformSpec, ProjectSpec, PromptTemplateSpec, RepositorySpec, ScheduleSpec,
         StageModelSpec,
     },
-    domain::ids::ProjectKey,
+    domain::{agent_cli::AgentCli, ids::ProjectKey},
 };
 
 /// All documents of a commit by kind, in the order of their files.
@@ -26,6 +26,8 @@ pub(crate) struct Objects {
     pub(crate) stage_models: Vec<Document<StageModelSpec>>,
     /// Agents.
     pub(crate) agents: Vec<Document<AgentSpec>>,
+    /// Agent programs.
+    pub(crate) clis: Vec<Document<AgentCli>>,
     /// Policies.
     pub(crate) policies: Vec<Document<AgentPolicySpec>>,
     /// Approval policies.
@@ -88,6 +90,7 @@ impl Objects {
             Kind::LabelCatalog => self.catalogues.push(raw.typed()?),
             Kind::StageModel => self.stage_models.push(raw.typed()?),
             Kind::Agent => self.agents.push(raw.typed()?),
+            Kind::AgentCli => self.clis.push(raw.typed()?),
             Kind::AgentPolicy => self.policies.push(raw.typed()?),
             Kind::ApprovalPolicy => self.approvals.push(raw.typed()?),
             Kind::Project => self.projects.push(raw.typed()?),
@@ -139,6 +142,17 @@ impl Objects {
             .into_iter()
             .flatten()
             .map(|(_, name)| name.as_str())
+    }
+
+    /// The command of an agent, its own or its program's; `None` where that is missing or broken.
+    pub(crate) fn command<'a>(&'a self, agent: &'a AgentSpec) -> Option<&'a [String]> {
+        match &agent.cli {
+            None => Some(&agent.command),
+            Some(name) => {
+                let cli = self.clis.iter().find(|cli| cli.name == *name)?;
+                Some(&cli.spec.command)
+            }
+        }
     }
 
     /// Whether any document of a kind exists, with or without errors.

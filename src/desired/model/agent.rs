@@ -20,12 +20,15 @@ pub struct AgentSpec {
     /// Whether it may start runs. What already runs goes on.
     #[serde(default = "enabled")]
     pub enabled: bool,
-    /// The image its pods run; it must contain the command.
+    /// The image its pods run; it must contain the program.
     #[schemars(length(min = 1))]
     pub image: String,
-    /// The command, without a shell. The prompt is its standard input.
-    #[serde(default = "codex_exec")]
-    #[schemars(length(min = 1))]
+    /// The `AgentCli` that it is. Either this or `command` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cli: Option<ObjectName>,
+    /// A command of its own, without a shell, that is no known program: the prompt is its
+    /// standard input, its last lines are what it says, and it may write a result file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     /// The `AgentPolicy` that limits it.
     pub policy: ObjectName,
@@ -51,18 +54,6 @@ pub struct AgentSpec {
 
 const fn enabled() -> bool {
     true
-}
-
-fn codex_exec() -> Vec<String> {
-    [
-        "codex",
-        "exec",
-        "--json",
-        "--dangerously-bypass-approvals-and-sandbox",
-        "-",
-    ]
-    .map(str::to_owned)
-    .to_vec()
 }
 
 /// The author of commits.

@@ -22,6 +22,7 @@ use super::{
     template::{Template, TemplateKey, TemplateKind},
 };
 use crate::domain::{
+    agent_cli::AgentCli,
     forge::ForgeKind,
     ids::{
         AgentKey, BranchName, CommitSha, Locale, ProjectKey, RepositoryName, Revision, StageKind,
@@ -49,6 +50,9 @@ pub struct Desired {
     pub stages: StageModelSpec,
     /// Agents for all projects.
     pub agents: BTreeMap<AgentKey, AgentSpec>,
+    /// Agent programs.
+    #[serde(default)]
+    pub clis: BTreeMap<ObjectName, AgentCli>,
     /// Policies for all projects.
     pub policies: BTreeMap<ObjectName, AgentPolicySpec>,
     /// Approval policies for all projects.
@@ -202,6 +206,14 @@ impl Desired {
     /// The agent that does a stage in a project.
     pub fn agent_for(&self, project: &ProjectKey, stage: &StageKind) -> Option<AgentView<'_>> {
         self.agent(project, &self.stage(stage)?.agent)
+    }
+
+    /// The program that an agent is; `None` only where the config was never checked.
+    pub fn cli(&self, agent: &AgentSpec) -> Option<Cow<'_, AgentCli>> {
+        match &agent.cli {
+            Some(name) => self.clis.get(name).map(Cow::Borrowed),
+            None => Some(Cow::Owned(AgentCli::plain(agent.command.clone()))),
+        }
     }
 
     /// The policy of an agent in a project: the project's own of that name, else the platform's.

@@ -38,6 +38,8 @@ pub enum Kind {
     StageModel,
     /// An agent: image, command and defaults.
     Agent,
+    /// How an agent program is started, spoken to, understood and resumed.
+    AgentCli,
     /// Limits and time-outs that agents refer to.
     AgentPolicy,
     /// Who decides on what agents ask for.
@@ -68,7 +70,7 @@ impl Kind {
 
     /// Whether documents of this kind may stand below `projects/KEY/`.
     pub const fn allowed_in_project(self) -> bool {
-        !self.is_single()
+        !self.is_single() && !matches!(self, Self::AgentCli)
     }
 
     /// Whether documents of this kind may stand outside `projects/`.

@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{duration::DurationText, guardrails::Guardrails, kind::ObjectName};
-use crate::domain::ids::{LabelName, Locale};
+use crate::domain::{
+    ids::{LabelName, Locale},
+    model_route::{ModelWire, Price},
+};
 
 /// Rules and ceilings of the whole installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -86,6 +89,9 @@ pub struct Models {
     /// The models there are.
     #[schemars(length(min = 1))]
     pub catalogue: Vec<ModelSpec>,
+    /// Who serves them. Agents reach a provider through the run API alone, which adds its key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub providers: Vec<ProviderSpec>,
     /// The reasoning effort of agents that name none.
     #[serde(default = "default_reasoning")]
     pub default_reasoning: ReasoningEffort,
@@ -112,6 +118,25 @@ pub struct ModelSpec {
     /// Whether it needs an account with a subscription instead of an API key.
     #[serde(default)]
     pub subscription_only: bool,
+    /// The provider that serves it; agents whose program speaks to another cannot use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ObjectName>,
+    /// What it costs; the cost of its runs is unknown without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+}
+
+/// A provider of models. Its key is a process setting: a file of the provider's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProviderSpec {
+    /// Its name, which `AgentCli` and models refer to.
+    pub name: ObjectName,
+    /// What its API is like.
+    pub wire: ModelWire,
+    /// Its address, `http` or `https`, without query: calls go to paths below it, such as
+    /// `URL/responses` or `URL/v1/messages`.
+    pub url: String,
 }
 
 /// A reasoning effort and the label that chooses it.

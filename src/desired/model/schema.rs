@@ -20,6 +20,7 @@ use super::{
     stage::StageModelSpec,
     template::PromptTemplateSpec,
 };
+use crate::domain::agent_cli::AgentCli;
 
 /// The dialect of all schemas here.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -100,6 +101,7 @@ fn spec_schema(kind: Kind) -> Value {
         Kind::LabelCatalog => schema_of::<LabelCatalogSpec>(),
         Kind::StageModel => schema_of::<StageModelSpec>(),
         Kind::Agent => schema_of::<AgentSpec>(),
+        Kind::AgentCli => schema_of::<AgentCli>(),
         Kind::AgentPolicy => schema_of::<AgentPolicySpec>(),
         Kind::ApprovalPolicy => schema_of::<ApprovalPolicySpec>(),
         Kind::Project => schema_of::<ProjectSpec>(),

@@ -2,9 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::{
-    AgentKey, BranchName, CommitSha, IssueNumber, LabelName, Locale, RepositoryName, ReviewId,
-    Revision,
+use crate::domain::{
+    agent_cli::AgentCli,
+    ids::{
+        AgentKey, BranchName, CommitSha, IssueNumber, LabelName, Locale, RepositoryName, ReviewId,
+        Revision,
+    },
+    model_route::ModelRoute,
 };
 
 /// Everything fixed at launch; config changes after it do not touch the run.
@@ -22,8 +26,11 @@ pub struct FrozenRun {
     pub policy: String,
     /// The image of the pod.
     pub image: String,
-    /// The agent command and its arguments.
-    pub command: Vec<String>,
+    /// The agent program.
+    pub cli: AgentCli,
+    /// Where its model calls go; `None` where it makes none.
+    #[serde(default)]
+    pub models: Option<ModelRoute>,
     /// Environment of the agent command; never secrets.
     pub environment: std::collections::BTreeMap<String, String>,
     /// The model, where one is set.

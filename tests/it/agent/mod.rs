@@ -92,7 +92,7 @@ async fn started_again_it_does_nothing_twice() {
     assert_eq!(starts(&world), 2);
     assert_eq!(world.branch_head(), head);
     assert_eq!(world.rows().pushes.len(), 1);
-    let restored = world.dir.path().join("other/codex-home/session.jsonl");
+    let restored = world.dir.path().join("other/home/session.jsonl");
     assert!(restored.exists());
     let head_of = |attempt| world.rows().results[&AttemptNo(attempt)].head.clone();
     assert_eq!(head_of(2).unwrap().as_str(), head.unwrap());
@@ -124,7 +124,7 @@ async fn told_to_stop_it_ends_the_command_and_saves_the_session() {
     let world = greeting_world(&format!("{GREET}\nsleep 300\n")).await;
     let settings = settings(&world, 1, "work");
     let runner = tokio::spawn(agent::run(settings, CancellationToken::new()));
-    let session = world.dir.path().join("work/codex-home/session.jsonl");
+    let session = world.dir.path().join("work/home/session.jsonl");
     until("the command works", || session.exists()).await;
     {
         let mut rows = world.rows();

@@ -12,14 +12,17 @@ use std::{
 use async_trait::async_trait;
 use codex_k8s::{
     api::{
-        ApiMetrics, RunApi, RunApiParts, RunApiSettings,
+        ApiMetrics, ModelCallRecord, ModelKeys, RunApi, RunApiParts, RunApiSettings, TokensUsed,
         port::{GitRemote, GitRemotes, Inserted, PortError, RunAccess, RunStore, SessionBlob},
         run_router, serve,
     },
     domain::{
+        agent_cli::AgentCli,
         fact::{Fact, PushFact, PushOutcome, ResultRecord},
         forge::ForgeKind,
-        ids::{AttemptNo, CommitSha, IssueNumber, RepositoryId, RepositoryName, RunId},
+        ids::{
+            AttemptNo, CommitSha, IssueNumber, ProjectKey, RepositoryId, RepositoryName, RunId,
+        },
         run::{ChoiceSource, CommitIdentity, FrozenRun, PullRequestRule, Run, RunState},
         run_api::LogChunk,
         run_keys::RunKeys,
@@ -46,6 +49,9 @@ pub(crate) struct Rows {
     pub(crate) outcomes: BTreeMap<i64, PushOutcome>,
     pub(crate) logs: BTreeMap<(AttemptNo, i64), String>,
     pub(crate) session: Option<SessionBlob>,
+    pub(crate) model_calls: Vec<ModelCallRecord>,
+    /// Tokens that other runs of the project used today.
+    pub(crate) used_by_others: u64,
 }
 
 pub(crate) struct World {
@@ -87,6 +93,7 @@ impl World {
         settings.push_wait = Duration::from_secs(20);
         settings.push_bytes = 256 * 1024;
         let api = RunApi::new(RunApiParts {
+            models: ModelKeys::new(Some(dir.path().join("keys")), None, None).unwrap(),
             store: memory.clone(),
             remotes: memory.clone(),
             keys: keys.clone(),
@@ -213,6 +220,7 @@ impl RunStore for Memory {
         let row = &rows.run;
         Ok((row.id == run).then(|| RunAccess {
             run,
+            project: row.project.clone(),
             repository: row.repository,
             state: row.state,
             attempt: rows.attempt,
@@ -314,6 +322,33 @@ impl RunStore for Memory {
     async fn latest_session(&self, _run: RunId) -> Result<Option<SessionBlob>, PortError> {
         Ok(self.rows()?.session.clone())
     }
+
+    async fn tokens_used(
+        &self,
+        _run: RunId,
+        _project: &ProjectKey,
+    ) -> Result<TokensUsed, PortError> {
+        let rows = self.rows()?;
+        let told = rows.model_calls.iter().map(|call| call.usage);
+        let used = told
+            .map(|usage| usage.input.unwrap_or(0) + usage.output.unwrap_or(0))
+            .sum();
+        Ok(TokensUsed {
+            run: used,
+            project_today: used + rows.used_by_others,
+        })
+    }
+
+    async fn insert_model_call(
+        &self,
+        _run: RunId,
+        _attempt: AttemptNo,
+        _project: &ProjectKey,
+        call: &ModelCallRecord,
+    ) -> Result<(), PortError> {
+        self.rows()?.model_calls.push(call.clone());
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -345,6 +380,8 @@ fn rows(command: &[&str]) -> Rows {
         outcomes: BTreeMap::new(),
         logs: BTreeMap::new(),
         session: None,
+        model_calls: Vec::new(),
+        used_by_others: 0,
     }
 }
 
@@ -397,7 +434,8 @@ fn frozen(command: &[&str]) -> FrozenRun {
         agent: "coder".into(),
         policy: "default".to_owned(),
         image: "agent".to_owned(),
-        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        cli: AgentCli::plain(command.iter().map(|word| (*word).to_owned()).collect()),
+        models: None,
         environment: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
         model: None,
         model_source: ChoiceSource::default(),

@@ -291,7 +291,7 @@ pub(crate) fn frozen() -> FrozenRun {
     serde_json::from_value(serde_json::json!({
         "revision": 1, "config_sha": "c0ffee", "repository_name": "example-org/repository-7",
         "agent": "coder", "policy": "default", "image": "registry.example/agent:1",
-        "command": ["codex", "exec"], "environment": {}, "model": null, "reasoning": null,
+        "cli": { "command": ["codex", "exec"] }, "environment": {}, "model": null, "reasoning": null,
         "locale": "en", "template": "dev", "prompt": "Work.", "prompt_hash": "00",
         "base_branch": "main", "issue_title": "Greet politely", "pull_request": "required",
         "closes_issue": true, "learning": false,

@@ -12,10 +12,12 @@ use super::{
     end::EndState,
     scenario::Scenario,
     scenarios,
+    seeds::number,
 };
 
-/// Worlds that are played side by side.
-const WORKERS: usize = 2;
+/// Worlds that are played side by side, unless `FAULTS_WORKERS` says otherwise: each waits
+/// for its database most of the time.
+const WORKERS: u64 = 2;
 
 /// The scenario in which nothing happens beside the run itself.
 const PLAIN: &str = "plain";
@@ -120,7 +122,7 @@ pub(crate) async fn crash_at(
         }
     });
     let ended: Vec<_> = futures::stream::iter(worlds)
-        .buffer_unordered(WORKERS)
+        .buffer_unordered(workers())
         .collect()
         .await;
     let failures: Vec<String> = ended.into_iter().flatten().collect();
@@ -132,6 +134,10 @@ pub(crate) async fn crash_at(
         failures.len(),
         failures.join("\n")
     ))
+}
+
+fn workers() -> usize {
+    usize::try_from(number("FAULTS_WORKERS", WORKERS)).unwrap()
 }
 
 /// The scenarios that are asked for by name, else all.
@@ -148,7 +154,7 @@ async fn every_scenario_ends_as_it_says() {
     let scenarios = wanted().into_iter();
     let scenarios = scenarios.map(|scenario| alone(move || undisturbed(scenario)));
     let ended: Vec<_> = futures::stream::iter(scenarios)
-        .buffer_unordered(WORKERS)
+        .buffer_unordered(workers())
         .collect()
         .await;
     let failures: Vec<String> = ended.into_iter().filter_map(Result::err).collect();

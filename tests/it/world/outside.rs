@@ -9,7 +9,7 @@ use std::{
 
 use chrono::TimeDelta;
 use codex_k8s::{
-    api::{ApiMetrics, ForgeGit, RunApi, RunApiParts, RunApiSettings, run_router, serve},
+    api::{ApiMetrics, ForgeGit, ModelKeys, RunApi, RunApiParts, RunApiSettings, run_router, serve},
     domain::run_keys::RunKeys,
     forge::{
         ForgeMetrics,
@@ -123,6 +123,7 @@ impl Outside {
             store: Arc::new(self.api.clone()),
             remotes: Arc::new(ForgeGit::new(Arc::new(forge))),
             keys: self.keys.clone(),
+            models: ModelKeys::new(None, None, None).unwrap(),
             settings: RunApiSettings::production(self.folder.path().join("run-api-git")),
             metrics: ApiMetrics::register(&prometheus::Registry::new()).unwrap(),
         });

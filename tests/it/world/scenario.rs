@@ -6,7 +6,7 @@ use codex_k8s::{
     domain::run::RunState,
     sandbox::{
         github::ReviewState,
-        seed::{PERSON, REPOSITORY, config_files},
+        seed::{PERSON, REPOSITORY, SeededAgent, config_files},
     },
 };
 
@@ -77,7 +77,7 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// The config repo's files in the beginning.
     pub(crate) fn files(&self) -> BTreeMap<String, String> {
-        let files = config_files(0.0, None).into_iter();
+        let files = config_files(&SeededAgent::Scripted(0.0), None).into_iter();
         let files =
             files.filter(|(path, _)| self.both || !path.ends_with("repositories/notes.yaml"));
         let files = files.filter_map(|(path, text)| Some((self.cut.of(&path, &text)?, path)));

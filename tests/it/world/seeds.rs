@@ -199,7 +199,7 @@ async fn a_few_restored_worlds_end_as_promised() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-fn number(variable: &str, otherwise: u64) -> u64 {
+pub(super) fn number(variable: &str, otherwise: u64) -> u64 {
     let given = std::env::var(variable).ok();
     given.map_or(otherwise, |text| {
         text.parse()

@@ -41,7 +41,7 @@ pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
                 })
             }
         };
-        for (field, message) in outside(&own, &agent.spec) {
+        for (field, message) in outside(objects, &own, &agent.spec) {
             errors.push(agent.error(&["spec", field], Code::GuardrailExceeded, message));
         }
     }
@@ -49,7 +49,11 @@ pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
 }
 
 /// What of an agent is outside some guardrails: the field and why.
-fn outside(guardrails: &Guardrails, agent: &AgentSpec) -> Vec<(&'static str, String)> {
+fn outside(
+    objects: &Objects,
+    guardrails: &Guardrails,
+    agent: &AgentSpec,
+) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     if !guardrails.images.allow(&agent.image) {
         found.push((
@@ -57,10 +61,19 @@ fn outside(guardrails: &Guardrails, agent: &AgentSpec) -> Vec<(&'static str, Str
             format!("image `{}` is not among the allowed images", agent.image),
         ));
     }
-    if !guardrails.commands.allow(&agent.command) {
-        let word = agent.command.first().map_or("", String::as_str);
+    // Where a command is missing, another check says so.
+    let command = objects
+        .command(agent)
+        .filter(|command| !command.is_empty());
+    if let Some(command) = command.filter(|command| !guardrails.commands.allow(command)) {
+        let word = command.first().map_or("", String::as_str);
+        let field = if agent.cli.is_some() {
+            "cli"
+        } else {
+            "command"
+        };
         found.push((
-            "command",
+            field,
             format!("command `{word}` is not among the allowed commands"),
         ));
     }
@@ -101,11 +114,11 @@ fn stage_agents(objects: &Objects, guardrails: &Guardrails, errors: &mut Vec<Con
             else {
                 continue;
             };
-            let already: Vec<&str> = outside(guardrails, &agent.spec)
+            let already: Vec<&str> = outside(objects, guardrails, &agent.spec)
                 .into_iter()
                 .map(|(field, _)| field)
                 .collect();
-            for (field, message) in outside(&own, &agent.spec) {
+            for (field, message) in outside(objects, &own, &agent.spec) {
                 if !already.contains(&field) {
                     let message = format!(
                         "agent `{}` of stage `{}` cannot run here: {message}",

@@ -1,6 +1,7 @@
 //! Every name refers to something.
 
 mod approvals;
+mod clis;
 mod standing;
 
 use crate::desired::{
@@ -16,6 +17,7 @@ use crate::desired::{
 pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
     single_kinds(objects, errors);
     agents(objects, errors);
+    clis::check(objects, errors);
     stages(objects, errors);
     policies(objects, errors);
     approvals::check(objects, errors);

@@ -15,6 +15,7 @@ pub(super) struct Case {
 
 const LABELS: &str = "labels.yaml";
 pub(super) const AGENT: &str = "agents/dev.yaml";
+const CLI: &str = "clis/codex.yaml";
 pub(super) const APPROVALS: &str = "policies/approvals.yaml";
 pub(super) const PROJECT: &str = "projects/demo/project.yaml";
 
@@ -57,7 +58,7 @@ pub(super) const SHAPES: &[Case] = &[
     ),
     case(
         AGENT,
-        ("command: [codex", "command: [7"),
+        ("cli: codex", "command: [7]"),
         (9, 13),
         "/spec/command/0",
         Code::WrongType,
@@ -200,11 +201,75 @@ pub(super) const BETWEEN: &[Case] = &[
     ),
     case(
         AGENT,
-        ("command: [codex", "command: [sh"),
+        ("cli: codex", "command: [sh]"),
         (9, 12),
         "/spec/command",
         Code::GuardrailExceeded,
         "`sh`",
+    ),
+    case(
+        AGENT,
+        ("cli: codex", "cli: codx"),
+        (9, 8),
+        "/spec/cli",
+        Code::DanglingReference,
+        "did you mean `codex`",
+    ),
+    case(
+        AGENT,
+        ("  cli: codex\n", ""),
+        (6, 3),
+        "/spec",
+        Code::MissingField,
+        "needs `cli` or `command`",
+    ),
+    case(
+        AGENT,
+        ("cli: codex", "cli: codex\n  command: [codex]"),
+        (10, 12),
+        "/spec/command",
+        Code::InvalidValue,
+        "not both",
+    ),
+    case(
+        CLI,
+        ("[--model, \"{model}\"]", "[--model, \"{modell}\"]"),
+        (10, 17),
+        "/spec/options/0/1",
+        Code::InvalidValue,
+        "no placeholder `{modell}`",
+    ),
+    case(
+        CLI,
+        ("[--model, \"{model}\"]", "[--key, \"{run_token}\"]"),
+        (10, 15),
+        "/spec/options/0/1",
+        Code::InvalidValue,
+        "`environment` alone",
+    ),
+    case(
+        CLI,
+        ("    config.toml: |", "    ../config.toml: |"),
+        (18, 21),
+        "/spec/files/..~1config.toml",
+        Code::PathEscapes,
+        "stays inside the home",
+    ),
+    case(
+        CLI,
+        ("provider: openai", "provider: opnai"),
+        (34, 13),
+        "/spec/provider",
+        Code::DanglingReference,
+        "did you mean `openai`",
+    ),
+    case(
+        "platform.yaml",
+        ("url: https://api.openai.com/v1", "url: https://me:secret@api.openai.com/v1"),
+        (33, 14),
+        "/spec/models/providers/0/url",
+        Code::InvalidValue,
+        "without credentials",
     ),
     case(
         AGENT,

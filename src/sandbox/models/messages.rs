@@ -1,0 +1,71 @@
+//! Anthropic's Messages API, streamed: as much as the claude CLI uses.
+
+use axum::{body::Bytes, extract::State, http::HeaderMap, response::Response};
+use serde_json::{Value, json};
+
+use super::{Model, Reply, events, offers, text};
+
+/// Answers one turn.
+pub(super) async fn answer(State(model): Model, headers: HeaderMap, body: Bytes) -> Response {
+    let (request, reply, counted) = match model.reply("messages", &headers, &body, done).await {
+        Ok(reply) => reply,
+        Err(refusal) => return refusal,
+    };
+    let call = format!("toolu_{}", done(&request));
+    // Small side tasks of the program come without tools.
+    let (block, delta, stop) = match reply {
+        Reply::Command(command) if offers(&request, "Bash") => {
+            let input = json!({ "command": command, "description": "Do the next step" });
+            (
+                json!({ "type": "tool_use", "id": call, "name": "Bash", "input": {} }),
+                json!({ "type": "input_json_delta", "partial_json": input.to_string() }),
+                "tool_use",
+            )
+        }
+        Reply::Command(words) | Reply::Words(words) => (
+            json!({ "type": "text", "text": "" }),
+            json!({ "type": "text_delta", "text": words }),
+            "end_turn",
+        ),
+    };
+    let start = json!({
+        "id": "message_1", "type": "message", "role": "assistant",
+        "model": text(&request, "model"), "content": [],
+        "stop_reason": null, "stop_sequence": null,
+        "usage": {
+            "input_tokens": counted.input - counted.cached,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": counted.cached,
+            "output_tokens": 1,
+        },
+    });
+    events(&[
+        json!({ "type": "message_start", "message": start }),
+        json!({ "type": "content_block_start", "index": 0, "content_block": block }),
+        json!({ "type": "content_block_delta", "index": 0, "delta": delta }),
+        json!({ "type": "content_block_stop", "index": 0 }),
+        json!({
+            "type": "message_delta",
+            "delta": { "stop_reason": stop, "stop_sequence": null },
+            "usage": { "output_tokens": counted.output },
+        }),
+        json!({ "type": "message_stop" }),
+    ])
+}
+
+/// How many commands have run since the last message of people: a message of tool results is
+/// none.
+fn done(request: &Value) -> usize {
+    let messages = request["messages"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let results = |message: &Value| {
+        let parts = message["content"].as_array();
+        let parts = parts.map_or(&[][..], Vec::as_slice);
+        let is_result = |part: &&Value| part["type"] == "tool_result";
+        parts.iter().filter(is_result).count()
+    };
+    let rev = messages.iter().rev();
+    let since = rev.take_while(|message| message["role"] != "user" || results(message) > 0);
+    since.map(results).sum()
+}

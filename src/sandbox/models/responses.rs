@@ -1,0 +1,56 @@
+//! OpenAI's Responses API, streamed: as much as the codex CLI uses.
+
+use axum::{body::Bytes, extract::State, http::HeaderMap, response::Response};
+use serde_json::{Value, json};
+
+use super::{Model, Reply, events, offers};
+
+/// Answers one turn.
+pub(super) async fn answer(State(model): Model, headers: HeaderMap, body: Bytes) -> Response {
+    let (request, reply, counted) = match model.reply("responses", &headers, &body, done).await {
+        Ok(reply) => reply,
+        Err(refusal) => return refusal,
+    };
+    let call = format!("call_{}", done(&request));
+    let item = match reply {
+        Reply::Command(command) if offers(&request, "exec_command") => {
+            function(&call, "exec_command", &json!({ "cmd": command }))
+        }
+        Reply::Command(command) => {
+            function(&call, "shell", &json!({ "command": ["bash", "-lc", command] }))
+        }
+        Reply::Words(words) => json!({
+            "type": "message", "id": "message_1", "role": "assistant",
+            "content": [{ "type": "output_text", "text": words }],
+        }),
+    };
+    let usage = json!({
+        "input_tokens": counted.input,
+        "input_tokens_details": { "cached_tokens": counted.cached },
+        "output_tokens": counted.output,
+        "output_tokens_details": { "reasoning_tokens": 0 },
+        "total_tokens": counted.input + counted.output,
+    });
+    let id = "response_1";
+    events(&[
+        json!({ "type": "response.created", "response": { "id": id } }),
+        json!({ "type": "response.output_item.done", "item": item }),
+        json!({ "type": "response.completed", "response": { "id": id, "usage": usage } }),
+    ])
+}
+
+fn function(call: &str, name: &str, arguments: &Value) -> Value {
+    json!({
+        "type": "function_call", "id": format!("item_{call}"), "call_id": call,
+        "name": name, "arguments": arguments.to_string(),
+    })
+}
+
+/// How many commands have run since the last message of people.
+fn done(request: &Value) -> usize {
+    let items = request["input"].as_array().map_or(&[][..], Vec::as_slice);
+    let since = items.iter().rev().take_while(|item| item["role"] != "user");
+    since
+        .filter(|item| item["type"] == "function_call_output")
+        .count()
+}
