@@ -31,7 +31,6 @@ mod executor;
 pub mod machine;
 mod output;
 mod places;
-pub mod redact;
 pub mod report;
 pub mod session;
 mod workspace;

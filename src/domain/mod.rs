@@ -16,6 +16,7 @@ pub mod launch;
 pub mod marker;
 pub mod messages;
 pub mod mirror;
+pub mod redact;
 pub mod report;
 pub mod run;
 pub mod run_api;
