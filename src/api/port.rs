@@ -13,7 +13,7 @@ use crate::domain::{
     event::FlowEvent,
     fact::{Fact, PushFact, PushOutcome},
     ids::{AttemptNo, BranchName, CommitSha, RepositoryId, RepositoryName, RunId},
-    run::{FrozenRun, Run, RunState},
+    run::{FrozenRun, LogsAbsent, Run, RunState},
     run_api::LogChunk,
 };
 
@@ -177,6 +177,9 @@ pub trait StaffStore: Send + Sync {
         after: Option<(AttemptNo, i64)>,
         limit: u32,
     ) -> Result<Vec<StoredChunk>, PortError>;
+
+    /// Why a run without log chunks has none; `None` where it just said nothing, or not yet.
+    async fn logs_absent(&self, run: RunId) -> Result<Option<LogsAbsent>, PortError>;
 
     /// Approvals, newest first; only those that wait for people, or all.
     async fn list_approvals(

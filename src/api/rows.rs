@@ -9,7 +9,7 @@ use crate::{
         event::FlowEvent,
         fact::{Fact, PushFact, PushOutcome},
         ids::{AttemptNo, IssueNumber, ProjectKey, RepositoryId, RunId, Subject},
-        run::Run,
+        run::{LogsAbsent, Run},
         run_api::LogChunk,
     },
     store::{self, ApiStore, StoreError},
@@ -190,6 +190,10 @@ impl StaffStore for ApiStore {
             text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
         };
         Ok(chunks.into_iter().map(chunk).collect())
+    }
+
+    async fn logs_absent(&self, run: RunId) -> Result<Option<LogsAbsent>, PortError> {
+        Ok(Self::logs_absent(self, run).await?)
     }
 
     async fn list_approvals(

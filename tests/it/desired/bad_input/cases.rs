@@ -241,7 +241,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "platform.yaml",
         ("label: \"[ai-model-gpt-5.2]\"", "label: state:blocked"),
-        (39, 16),
+        (42, 16),
         "/spec/models/catalogue/3/label",
         Code::LabelsNotDisjoint,
         "disjoint",
@@ -249,7 +249,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "platform.yaml",
         ("default: gpt-5.2-codex", "default: gpt-5.2-code"),
-        (27, 14),
+        (30, 14),
         "/spec/models/default",
         Code::DanglingReference,
         "did you mean `gpt-5.2-codex`",
@@ -264,8 +264,24 @@ pub(super) const BETWEEN: &[Case] = &[
     ),
     case(
         "platform.yaml",
+        ("logs: 14d", "logs: 0s"),
+        (14, 11),
+        "/spec/retention/logs",
+        Code::InvalidValue,
+        "never zero",
+    ),
+    case(
+        "platform.yaml",
+        ("sessions: 30d", "sessions: 0d"),
+        (15, 15),
+        "/spec/retention/sessions",
+        Code::InvalidValue,
+        "never zero",
+    ),
+    case(
+        "platform.yaml",
         ("cidrs: []", "cidrs: [10.0.0.0/40]"),
-        (21, 15),
+        (24, 15),
         "/spec/guardrails/egress/cidrs/0",
         Code::InvalidValue,
         "not a range",
