@@ -164,8 +164,7 @@ struct ListQuery {
 #[serde(deny_unknown_fields)]
 struct PageQuery {
     attempt: Option<i32>,
-    #[serde(default)]
-    after: i64,
+    after: Option<i64>,
     limit: Option<u32>,
 }
 
@@ -219,7 +218,10 @@ async fn events(
     let page = query(page)?;
     let run = known(&context, &id).await?.id;
     let limit = page.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS);
-    let events = context.store.events(run, page.after, limit).await;
+    let events = context
+        .store
+        .events(run, page.after.unwrap_or(0), limit)
+        .await;
     Ok(Json(Items {
         items: events.map_err(refused)?,
     }))
@@ -233,7 +235,9 @@ async fn logs(
     let page = query(page)?;
     let run = known(&context, &id).await?.id;
     let limit = page.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS);
-    let after = page.attempt.map(|attempt| (AttemptNo(attempt), page.after));
+    // An attempt's first chunk may have the number 0.
+    let after = page.after.unwrap_or(-1);
+    let after = page.attempt.map(|attempt| (AttemptNo(attempt), after));
     let chunks = context.store.logs(run, after, limit).await;
     let items = chunks.map_err(refused)?;
     let reason = if items.is_empty() {

@@ -23,13 +23,14 @@ async fn an_empty_log_says_whether_it_never_began_or_is_expired() {
         webhook_secret: None,
         metrics: ApiMetrics::register(&prometheus::Registry::new()).unwrap(),
     });
-    let logs = async |run: RunId| {
-        let request = Request::get(format!("/api/v1/runs/{run}/logs"))
+    let page = async |run: RunId, query: &str| {
+        let request = Request::get(format!("/api/v1/runs/{run}/logs{query}"))
             .header("authorization", "Bearer staff-token")
             .body(Body::empty())
             .unwrap();
         send(&router, request).await
     };
+    let logs = async |run: RunId| page(run, "").await;
     let waiting = world.pending_run(1).await;
     let none = json!({ "items": [], "reason": "not_started" });
     assert_eq!(logs(waiting.id).await, (200, none));
@@ -39,7 +40,10 @@ async fn an_empty_log_says_whether_it_never_began_or_is_expired() {
     let new = api.append_log_chunk(run.id, AttemptNo(1), 0, b"hello\n");
     assert!(new.await.unwrap());
     let there = json!({ "items": [{ "attempt": 1, "sequence": 0, "text": "hello\n" }] });
-    assert_eq!(logs(run.id).await, (200, there));
+    assert_eq!(logs(run.id).await, (200, there.clone()));
+    assert_eq!(page(run.id, "?attempt=1").await, (200, there));
+    let no_more = json!({ "items": [] });
+    assert_eq!(page(run.id, "?attempt=1&after=0").await, (200, no_more));
 
     world.cancelled(&run).await;
     let mut tx = world.begin().await;

@@ -13,7 +13,7 @@ use super::{command, printed, refused, well};
 use crate::store::fixtures::{World, attempt, event};
 
 /// Nothing here takes longer.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 async fn write(world: &World, run: RunId, attempt: i32, seq: i64, text: &str) {
     let api = world.store.reads();
