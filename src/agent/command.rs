@@ -75,8 +75,14 @@ impl Fillings {
             ("{session}", session.map(str::to_owned)),
             ("{home}", Some(places.home.display().to_string())),
             ("{work_dir}", Some(places.repository.display().to_string())),
-            ("{prompt_file}", Some(places.prompt_file().display().to_string())),
-            ("{result_file}", Some(places.result_file().display().to_string())),
+            (
+                "{prompt_file}",
+                Some(places.prompt_file().display().to_string()),
+            ),
+            (
+                "{result_file}",
+                Some(places.result_file().display().to_string()),
+            ),
             ("{runner}", Some(runner.display().to_string())),
             ("{run_url}", Some(client.address(""))),
             ("{models_url}", models),
@@ -84,7 +90,11 @@ impl Fillings {
             ("{run_token}", Some(client.token().to_owned())),
         ];
         let filled = filled.into_iter();
-        Self(filled.filter_map(|(name, value)| Some((name, value?))).collect())
+        Self(
+            filled
+                .filter_map(|(name, value)| Some((name, value?)))
+                .collect(),
+        )
     }
 
     /// The text with its placeholders filled, those without a value by nothing.
@@ -126,11 +136,7 @@ fn words(cli: &AgentCli, fillings: &Fillings) -> Vec<String> {
 }
 
 /// The program's environment: the run's own last, so that it wins.
-fn environment(
-    facts: &RunFacts,
-    places: &Places,
-    fillings: &Fillings,
-) -> BTreeMap<String, String> {
+fn environment(facts: &RunFacts, places: &Places, fillings: &Fillings) -> BTreeMap<String, String> {
     let kept = KEPT
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));

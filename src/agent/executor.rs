@@ -14,6 +14,7 @@ use url::Url;
 use crate::domain::{
     fact::{Answer, ResultStatus},
     ids::{AttemptNo, RunId},
+    redact::Redactor,
     run_api::{MAX_SESSION_BYTES, Order, Pace, RunFacts},
     run_token::RunToken,
 };
@@ -24,7 +25,6 @@ use super::{
     machine::{CommandEnd, Effect, Event, Exit, Interruption, State, step},
     output::Output,
     places::{Places, SESSION_FILE},
-    redact::Redactor,
     session,
     workspace::{Push, Workspace, pause},
 };

@@ -104,10 +104,9 @@ fn heard(format: OutputFormat, event: &Value) -> Option<Heard> {
         // Why a turn failed is all that it says then.
         (OutputFormat::CodexJson, "turn.failed") => message(event.get("error")?.get("message")?),
         (OutputFormat::ClaudeStreamJson, "system") => session(event.get("session_id")?),
-        (OutputFormat::ClaudeStreamJson, "assistant") => Some(
-            message_of(event.get("message")?)
-                .map_or(Heard::Work, Heard::Message),
-        ),
+        (OutputFormat::ClaudeStreamJson, "assistant") => {
+            Some(message_of(event.get("message")?).map_or(Heard::Work, Heard::Message))
+        }
         (OutputFormat::ClaudeStreamJson, "result") => message(event.get("result")?),
         _ => None,
     }
@@ -139,7 +138,10 @@ fn message_of(message: &Value) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn listened(format: OutputFormat, lines: &[&str]) -> (Hearing, Option<String>, tempfile::TempDir) {
+    fn listened(
+        format: OutputFormat,
+        lines: &[&str],
+    ) -> (Hearing, Option<String>, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("session");
         let hearing = Hearing::new(format, file.clone());

@@ -32,7 +32,6 @@ mod heard;
 pub mod machine;
 mod output;
 mod places;
-pub mod redact;
 pub mod report;
 pub mod session;
 mod workspace;

@@ -15,12 +15,11 @@ use tokio::{
     sync::Notify,
 };
 
-use crate::domain::{ids::AttemptNo, run_api::LogChunk};
+use crate::domain::{ids::AttemptNo, redact::Redactor, run_api::LogChunk};
 
 use super::{
     client::{CallError, Client},
     places::Places,
-    redact::Redactor,
 };
 
 /// A chunk is closed at this length.

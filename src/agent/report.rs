@@ -104,10 +104,7 @@ fn answer(said: Said, words: &str) -> Answer {
     let questions = said.questions.into_iter();
     let requests = said.requests.into_iter();
     Answer {
-        summary: cut(
-            summary.as_deref().unwrap_or(words),
-            MAX_SUMMARY_CHARS,
-        ),
+        summary: cut(summary.as_deref().unwrap_or(words), MAX_SUMMARY_CHARS),
         title,
         tests: said.tests.and_then(|text| kept(text, MAX_TESTS_CHARS)),
         questions: questions
@@ -213,7 +210,10 @@ mod tests {
         let said = "I am through {really}.\n```json\n{\"summary\":\"Wrote it.\",\"title\":\"Brief\",\
              \"tests\":\"none\",\"questions\":[\"Who pays?\",\"  \"],\"requests\":[\"run:vision\"],\
              \"explanations\":[{\"why\":\"it is short\"}],\"mood\":\"fine\"}\n```";
-        for (message, tail) in [(Some(said), "{\"type\":\"turn.completed\"}\n"), (None, said)] {
+        for (message, tail) in [
+            (Some(said), "{\"type\":\"turn.completed\"}\n"),
+            (None, said),
+        ] {
             let end = command_end(Some(0), None, message, tail);
             assert_eq!(end.status, ResultStatus::Completed);
             assert_eq!(end.answer.summary, "Wrote it.");

@@ -34,4 +34,4 @@ pub use models::{ModelCallRecord, ModelKeys, TokensUsed};
 pub use ops::{OpsContext, ops_router};
 pub use run::{RunApi, RunApiParts, RunApiSettings, run_router};
 pub use serve::serve;
-pub use staff::{Items, RunView, StaffContext, staff_router};
+pub use staff::{Items, Logs, RunView, StaffContext, staff_router};

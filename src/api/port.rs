@@ -12,10 +12,8 @@ use crate::domain::{
     approval::{Approval, Verdict},
     event::FlowEvent,
     fact::{Fact, PushFact, PushOutcome},
-    ids::{
-        AttemptNo, BranchName, CommitSha, ProjectKey, RepositoryId, RepositoryName, RunId,
-    },
-    run::{FrozenRun, Run, RunState},
+    ids::{AttemptNo, BranchName, CommitSha, ProjectKey, RepositoryId, RepositoryName, RunId},
+    run::{FrozenRun, LogsAbsent, Run, RunState},
     run_api::LogChunk,
 };
 
@@ -137,11 +135,7 @@ pub trait RunStore: Send + Sync {
     async fn latest_session(&self, run: RunId) -> Result<Option<SessionBlob>, PortError>;
 
     /// The tokens used by a run, and by its project since the day (UTC) began.
-    async fn tokens_used(
-        &self,
-        run: RunId,
-        project: &ProjectKey,
-    ) -> Result<TokensUsed, PortError>;
+    async fn tokens_used(&self, run: RunId, project: &ProjectKey) -> Result<TokensUsed, PortError>;
 
     /// Writes down a call of a model.
     async fn insert_model_call(
@@ -199,6 +193,9 @@ pub trait StaffStore: Send + Sync {
         after: Option<(AttemptNo, i64)>,
         limit: u32,
     ) -> Result<Vec<StoredChunk>, PortError>;
+
+    /// Why a run without log chunks has none; `None` where it just said nothing, or not yet.
+    async fn logs_absent(&self, run: RunId) -> Result<Option<LogsAbsent>, PortError>;
 
     /// Approvals, newest first; only those that wait for people, or all.
     async fn list_approvals(

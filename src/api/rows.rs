@@ -9,7 +9,7 @@ use crate::{
         event::FlowEvent,
         fact::{Fact, PushFact, PushOutcome},
         ids::{AttemptNo, IssueNumber, ProjectKey, RepositoryId, RunId, Subject},
-        run::Run,
+        run::{LogsAbsent, Run},
         run_api::LogChunk,
     },
     store::{self, ApiStore, StoreError},
@@ -122,11 +122,7 @@ impl RunStore for ApiStore {
         Ok(Self::save_session(self, run, attempt, &tagged(session)).await?)
     }
 
-    async fn tokens_used(
-        &self,
-        run: RunId,
-        project: &ProjectKey,
-    ) -> Result<TokensUsed, PortError> {
+    async fn tokens_used(&self, run: RunId, project: &ProjectKey) -> Result<TokensUsed, PortError> {
         let used = Self::tokens_used(self, run, project).await?;
         let tokens = |used: i64| u64::try_from(used).unwrap_or_default();
         Ok(TokensUsed {
@@ -233,6 +229,10 @@ impl StaffStore for ApiStore {
             text: String::from_utf8_lossy(&chunk.bytes).into_owned(),
         };
         Ok(chunks.into_iter().map(chunk).collect())
+    }
+
+    async fn logs_absent(&self, run: RunId) -> Result<Option<LogsAbsent>, PortError> {
+        Ok(Self::logs_absent(self, run).await?)
     }
 
     async fn list_approvals(

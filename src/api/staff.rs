@@ -19,7 +19,7 @@ use crate::domain::{
     Timestamp,
     event::FlowEvent,
     ids::{AttemptNo, RunId},
-    run::{Outcome, Run, RunState},
+    run::{LogsAbsent, Outcome, Run, RunState},
 };
 
 use super::{
@@ -141,6 +141,15 @@ pub struct Items<T> {
     pub(super) items: Vec<T>,
 }
 
+/// A run's logs in an answer.
+#[derive(Debug, Serialize)]
+pub struct Logs {
+    items: Vec<StoredChunk>,
+    /// Why there are none, where there is more to say than that there are none yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<LogsAbsent>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
@@ -155,8 +164,7 @@ struct ListQuery {
 #[serde(deny_unknown_fields)]
 struct PageQuery {
     attempt: Option<i32>,
-    #[serde(default)]
-    after: i64,
+    after: Option<i64>,
     limit: Option<u32>,
 }
 
@@ -210,7 +218,10 @@ async fn events(
     let page = query(page)?;
     let run = known(&context, &id).await?.id;
     let limit = page.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS);
-    let events = context.store.events(run, page.after, limit).await;
+    let events = context
+        .store
+        .events(run, page.after.unwrap_or(0), limit)
+        .await;
     Ok(Json(Items {
         items: events.map_err(refused)?,
     }))
@@ -220,15 +231,21 @@ async fn logs(
     State(context): State<StaffContext>,
     Path(id): Path<String>,
     page: QueryOf<PageQuery>,
-) -> ApiResult<Json<Items<StoredChunk>>> {
+) -> ApiResult<Json<Logs>> {
     let page = query(page)?;
     let run = known(&context, &id).await?.id;
     let limit = page.limit.unwrap_or(MAX_ROWS).min(MAX_ROWS);
-    let after = page.attempt.map(|attempt| (AttemptNo(attempt), page.after));
+    // An attempt's first chunk may have the number 0.
+    let after = page.after.unwrap_or(-1);
+    let after = page.attempt.map(|attempt| (AttemptNo(attempt), after));
     let chunks = context.store.logs(run, after, limit).await;
-    Ok(Json(Items {
-        items: chunks.map_err(refused)?,
-    }))
+    let items = chunks.map_err(refused)?;
+    let reason = if items.is_empty() {
+        context.store.logs_absent(run).await.map_err(refused)?
+    } else {
+        None
+    };
+    Ok(Json(Logs { items, reason }))
 }
 
 async fn known(context: &StaffContext, id: &str) -> ApiResult<Run> {

@@ -7,10 +7,12 @@ pub mod agent;
 pub mod approvals;
 pub mod budget;
 pub mod explain;
+pub mod logs;
 pub mod migrate;
 pub mod plan;
 pub mod printer;
 pub mod prompt;
+pub mod runs;
 pub mod sandbox;
 pub mod sandbox_agent;
 pub mod schema;
@@ -42,6 +44,10 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Print the prompt that a run on an issue got, or would get
     Prompt(prompt::PromptArgs),
+    /// List runs, or show one
+    Runs(runs::RunsArgs),
+    /// Print what a run's agent wrote, and go on with it
+    Logs(logs::LogsArgs),
     /// Forecast what polling the forge costs in an hour, beside what was used
     Budget(budget::BudgetArgs),
     /// List what agents ask for, and decide it
@@ -114,6 +120,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Budget(args) => block_on(budget::run(&args)),
         Command::Explain(args) => block_on(explain::run(&args)),
         Command::Prompt(args) => block_on(prompt::run(&args)),
+        Command::Runs(args) => block_on(runs::run(&args)),
+        Command::Logs(args) => block_on(logs::run(&args)),
         Command::Approvals(args) => block_on(approvals::run(&args)),
         Command::Migrate(args) => {
             block_on(migrate::run(&args))?;

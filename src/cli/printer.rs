@@ -5,8 +5,10 @@
 //! characters, so that no issue title can move a cursor.
 
 use std::{
+    borrow::Cow,
     fmt::{self, Display},
     io::{self, IsTerminal as _, Write as _},
+    ops::ControlFlow,
 };
 
 use comfy_table::{Table, presets};
@@ -16,6 +18,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy)]
 pub struct Printer {
     colours: bool,
+    terminal: bool,
 }
 
 /// What an advice begins with.
@@ -63,14 +66,19 @@ impl Tone {
 impl Printer {
     /// A printer for this process's output.
     pub fn new() -> Self {
+        let terminal = io::stdout().is_terminal();
         Self {
-            colours: io::stdout().is_terminal() && crate::settings::colours_wanted(),
+            colours: terminal && crate::settings::colours_wanted(),
+            terminal,
         }
     }
 
     /// A printer without colours, for tests and files.
     pub const fn plain() -> Self {
-        Self { colours: false }
+        Self {
+            colours: false,
+            terminal: false,
+        }
     }
 
     /// A line in a tone.
@@ -95,6 +103,20 @@ impl Printer {
         put(&table_text(header, rows))
     }
 
+    /// Prints text from outside as it stands; on a terminal, without its control characters
+    /// other than line ends and tabs. Breaks where nobody reads any more.
+    pub fn text(self, text: &str) -> io::Result<ControlFlow<()>> {
+        write(&self.shown(text))
+    }
+
+    fn shown(self, text: &str) -> Cow<'_, str> {
+        if self.terminal {
+            let kept = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
+            return text.chars().filter(kept).collect();
+        }
+        text.into()
+    }
+
     /// Prints a value as JSON.
     pub fn json<T: Serialize>(self, value: &T) -> io::Result<()> {
         let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
@@ -116,10 +138,15 @@ impl Default for Printer {
 
 /// Writes to standard output. Who closed the pipe has read enough.
 fn put(text: &str) -> io::Result<()> {
+    write(text).map(|_| ())
+}
+
+/// Writes to standard output; breaks where the pipe is closed.
+fn write(text: &str) -> io::Result<ControlFlow<()>> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        result => result.map(ControlFlow::Continue),
     }
 }
 
@@ -187,8 +214,22 @@ mod tests {
     }
 
     #[test]
+    fn a_log_has_no_power_over_a_terminal_and_is_whole_elsewhere() {
+        let log = "a\x1b[2J\x07\r\n\tb\u{9b}31m\n";
+        let terminal = Printer {
+            colours: false,
+            terminal: true,
+        };
+        assert_eq!(terminal.shown(log), "a[2J\n\tb31m\n");
+        assert_eq!(Printer::plain().shown(log), log);
+    }
+
+    #[test]
     fn colours_are_for_terminals() {
-        let coloured = Printer { colours: true };
+        let coloured = Printer {
+            colours: true,
+            terminal: true,
+        };
         assert_eq!(coloured.styled(Tone::Good, "x"), "\x1b[32mx\x1b[0m");
         assert_eq!(Printer::plain().styled(Tone::Good, "x"), "x");
     }

@@ -18,6 +18,7 @@ pub mod marker;
 pub mod messages;
 pub mod mirror;
 pub mod model_route;
+pub mod redact;
 pub mod report;
 pub mod run;
 pub mod run_api;

@@ -169,7 +169,12 @@ mod tests {
 
     #[test]
     fn amounts_read_and_write_alike() {
-        for (text, millionths) in [("0", 0), ("1.25", 1_250_000), ("0.000001", 1), ("12", 12_000_000)] {
+        for (text, millionths) in [
+            ("0", 0),
+            ("1.25", 1_250_000),
+            ("0.000001", 1),
+            ("12", 12_000_000),
+        ] {
             let amount: Amount = text.parse().unwrap();
             assert_eq!((amount.0, amount.to_string().as_str()), (millionths, text));
         }
@@ -197,15 +202,34 @@ mod tests {
             output: Some(0),
         };
         assert_eq!(one.cost(&price), Some(Amount(0)));
-        assert_eq!(Usage { output: None, ..usage }.cost(&price), None);
+        assert_eq!(
+            Usage {
+                output: None,
+                ..usage
+            }
+            .cost(&price),
+            None
+        );
     }
 
     #[test]
     fn only_known_paths_may_be_called() {
-        assert_eq!(ModelWire::Responses.call("responses"), Some(ModelCall::Turn));
-        assert_eq!(ModelWire::Messages.call("v1/messages"), Some(ModelCall::Turn));
+        assert_eq!(
+            ModelWire::Responses.call("responses"),
+            Some(ModelCall::Turn)
+        );
+        assert_eq!(
+            ModelWire::Messages.call("v1/messages"),
+            Some(ModelCall::Turn)
+        );
         assert_eq!(ModelWire::Messages.call("v1/models"), Some(ModelCall::Free));
-        for path in ["", "files", "v1/responses", "responses/../files", "v1/organizations"] {
+        for path in [
+            "",
+            "files",
+            "v1/responses",
+            "responses/../files",
+            "v1/organizations",
+        ] {
             assert_eq!(ModelWire::Responses.call(path), None, "{path}");
         }
     }

@@ -328,6 +328,16 @@ pub struct Environment {
     pub deleting_at: Option<Timestamp>,
 }
 
+/// Why a run has no logs to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogsAbsent {
+    /// None of its attempts began.
+    NotStarted,
+    /// They were kept for as long as the platform keeps logs of finished runs.
+    Expired,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

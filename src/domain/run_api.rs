@@ -131,7 +131,7 @@ pub enum Order {
 pub struct LogChunk {
     /// Grows inside an attempt; gaps mean nothing.
     pub sequence: i64,
-    /// The text, redacted.
+    /// The text, redacted by the runner and again where it arrives.
     pub text: String,
 }
 

@@ -17,6 +17,7 @@
 //! neither forge nor passes.
 
 pub mod config;
+pub mod expiry;
 pub mod lease;
 mod metrics;
 pub mod pass;

@@ -1,4 +1,5 @@
-//! One pass: load rows and cluster, plan each project and the orphans, check, apply, report.
+//! One pass: load rows and cluster, plan each project and the orphans, check, apply, report;
+//! last, rows that are kept no longer are deleted, a batch at a time.
 //!
 //! A pass polls nothing. Projects are planned and applied side by side, so that
 //! a slow or broken one delays no other (invariant I11).
@@ -13,7 +14,7 @@ use anyhow::Context;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tracing::Instrument;
 
-use super::{config::ConfigInForce, lease::LeaseState};
+use super::{config::ConfigInForce, expiry::Expiry, lease::LeaseState};
 use crate::{
     apply::{Applier, ApplyReport, Outcome, WriterProof},
     cluster::{Cluster, ClusterCache, snapshot::ClusterSnapshot},
@@ -62,6 +63,7 @@ pub struct Passes {
     applied: Mutex<Option<Revision>>,
     /// Reports as last stored, so that an unchanged one costs no transaction.
     reported: Mutex<BTreeMap<Option<ProjectKey>, Vec<ReportLine>>>,
+    expiry: Expiry,
 }
 
 /// What a pass came to.
@@ -82,6 +84,7 @@ impl Passes {
             swept_at: Mutex::default(),
             applied: Mutex::default(),
             reported: Mutex::default(),
+            expiry: Expiry::default(),
         }
     }
 
@@ -98,6 +101,7 @@ impl Passes {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
+        self.expiry.forget();
     }
 
     /// Makes one pass over all projects and the orphans.
@@ -144,6 +148,7 @@ impl Passes {
         }
         self.parts.metrics.pass.ended(result, began.elapsed());
         self.note_revision(&inputs).await?;
+        self.expire(&inputs).await;
         self.gauge(&inputs);
         Ok(Passed { progressed, rows })
     }
@@ -258,6 +263,19 @@ impl Passes {
         tx.commit().await?;
         *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = Some(revision);
         Ok(())
+    }
+
+    /// Deletes what the config keeps no longer. Nothing waits for it, so it fails alone.
+    async fn expire(&self, inputs: &Inputs) {
+        let (Some(desired), Some(grant)) = (&inputs.desired, self.parts.lease.grant()) else {
+            return;
+        };
+        let retention = &desired.platform.retention;
+        let (store, now) = (&self.parts.store, inputs.rows.now);
+        if let Err(error) = self.expiry.run(store, &grant, retention, now).await {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            tracing::warn!(error, "what is kept no longer could not be deleted");
+        }
     }
 
     fn count(&self, plan: &Plan) {

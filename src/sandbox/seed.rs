@@ -295,7 +295,11 @@ mod tests {
             let cli = desired.cli(agent).unwrap();
             assert_eq!(cli.command[0], program.name());
             let providers = &desired.platform.models.providers;
-            assert!(providers.iter().all(|it| it.url.starts_with("http://127.0.0.1:9")));
+            assert!(
+                providers
+                    .iter()
+                    .all(|it| it.url.starts_with("http://127.0.0.1:9"))
+            );
         }
     }
 

@@ -39,8 +39,8 @@ use super::{
     github::{ContractCheck, GitHubModel, GitHubModelConfig, Lag},
     given_cluster::GivenCluster,
     kubernetes::{KubernetesModel, ProcessRunner},
-    postgres::PrivatePostgres,
     models::{ModelScript, ScriptedModel},
+    postgres::PrivatePostgres,
     seed::{self, AgentProgram, SeededAgent},
 };
 use crate::store::{Store, StoreSettings};

@@ -1,5 +1,7 @@
-//! What the staff API and the commands read: runs, their events and logs, and
-//! why an issue's run is where it is.
+//! What the staff API and the commands read: runs, their events, and why an
+//! issue's run is where it is.
+
+use std::collections::BTreeMap;
 
 use sqlx::types::Json;
 
@@ -12,7 +14,7 @@ use super::{
 use crate::domain::{
     event::FlowEvent,
     forge::Issue,
-    ids::{AttemptNo, ProjectKey, RepositoryId, RepositoryName, RunId, Subject},
+    ids::{ProjectKey, RepositoryId, RepositoryName, RunId, Subject},
     report::ReportLine,
     run::{Attempt, Environment, Run, RunState},
     trigger::Trigger,
@@ -29,17 +31,6 @@ pub struct RunFilter {
     pub repository: Option<RepositoryId>,
     /// Only those of this issue or pull request.
     pub subject: Option<Subject>,
-}
-
-/// A piece of an attempt's log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogChunk {
-    /// The attempt.
-    pub attempt: AttemptNo,
-    /// Its number inside the attempt's log.
-    pub seq: i64,
-    /// The bytes.
-    pub bytes: Vec<u8>,
 }
 
 /// Everything stored about one issue or pull request.
@@ -102,6 +93,24 @@ impl ApiStore {
             .fetch_optional(&self.pool)
             .await?;
         Ok(row.map(Into::into))
+    }
+
+    /// Runs with ids from one to another, both included, in order of ids.
+    pub async fn runs_between(
+        &self,
+        first: RunId,
+        last: RunId,
+        limit: i64,
+    ) -> Result<Vec<Run>, StoreError> {
+        let rows: Vec<RunRow> = select_runs!(
+            "where r.run_id between $1 and $2 order by r.run_id limit $3",
+            first.0,
+            last.0,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(Into::into).collect())
     }
 
     /// A run's attempts, by number.
@@ -198,35 +207,6 @@ impl ApiStore {
         Ok(rows.into_iter().map(Into::into).collect())
     }
 
-    /// A run's log after a place in it: an attempt and a number; `None` begins at the start.
-    pub async fn read_logs(
-        &self,
-        run: RunId,
-        after: Option<(AttemptNo, i64)>,
-        limit: i64,
-    ) -> Result<Vec<LogChunk>, StoreError> {
-        let (attempt, seq) = after.map_or((0, -1), |(attempt, seq)| (attempt.0, seq));
-        let rows = sqlx::query!(
-            "select attempt, seq, bytes from log_chunks
-             where run_id = $1 and (attempt, seq) > ($2::integer, $3::bigint)
-             order by attempt, seq limit $4",
-            run.0,
-            attempt,
-            seq,
-            limit,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| LogChunk {
-                attempt: AttemptNo(row.attempt),
-                seq: row.seq,
-                bytes: row.bytes,
-            })
-            .collect())
-    }
-
     /// The bound repository of this name, by its present or configured name.
     pub async fn repository_named(
         &self,
@@ -241,6 +221,25 @@ impl ApiStore {
         .fetch_optional(&self.pool)
         .await?;
         Ok(id.map(RepositoryId))
+    }
+
+    /// The configured names of repositories; one that is not bound has none.
+    pub async fn repository_names(
+        &self,
+        repositories: &[RepositoryId],
+    ) -> Result<BTreeMap<RepositoryId, String>, StoreError> {
+        let ids: Vec<i64> = repositories.iter().map(|id| id.0).collect();
+        let rows = sqlx::query!(
+            "select repository_id, configured_name from repositories
+             where repository_id = any ($1)",
+            &ids,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (RepositoryId(row.repository_id), row.configured_name))
+            .collect())
     }
 
     /// Everything stored about one issue or pull request; [`StoreError::NotFound`] where its

@@ -31,12 +31,14 @@ mod forge_repositories;
 mod forge_variables;
 mod holder;
 mod lease;
+mod logs;
 mod migrate;
 mod model_calls;
 mod pass;
 mod pass_forge;
 mod people;
 mod reports;
+mod retention;
 mod rows;
 mod runs;
 mod triggers;
@@ -50,7 +52,7 @@ use sqlx::{
 };
 
 pub use api::{ApiStore, FactInserted, RunAccess};
-pub use api_reads::{Explanation, LogChunk, RunFilter};
+pub use api_reads::{Explanation, RunFilter};
 pub use approvals::{ApprovalStep, NewDecision};
 pub use config::{AcceptedConfig, RefusedConfig};
 pub use edge::{Edge, EdgeWatch, Edges};
@@ -60,9 +62,11 @@ pub use forge_discussions::CommentSeries;
 pub use forge_repositories::{MirrorWritten, NewBinding};
 pub use holder::HolderTx;
 pub use lease::{LeaseGrant, LeaseMark, LeaseRow};
+pub use logs::LogChunk;
 pub use migrate::{ApiRole, migrate};
 pub use model_calls::{ModelUse, NewModelCall, TokensUsed};
 pub use people::{Member, ProjectMembers};
+pub use retention::{Expired, Kept};
 pub use runs::{Change, RunChanges, Transition};
 pub use wake::{Notice, WakeStream};
 

@@ -89,7 +89,9 @@ impl Meter {
             ModelWire::Responses => "response",
             ModelWire::Messages => "message",
         };
-        let usage = value.get("usage").or_else(|| value.get(inner)?.get("usage"));
+        let usage = value
+            .get("usage")
+            .or_else(|| value.get(inner)?.get("usage"));
         if let Some(usage) = usage {
             self.add(usage);
         }
@@ -109,7 +111,10 @@ impl Meter {
                 let cached = number("cache_read_input_tokens");
                 let written = number("cache_creation_input_tokens").unwrap_or(0);
                 let input = number("input_tokens");
-                (input.map(|input| input + written + cached.unwrap_or(0)), cached)
+                (
+                    input.map(|input| input + written + cached.unwrap_or(0)),
+                    cached,
+                )
             }
         };
         let usage = &mut self.usage;
@@ -171,12 +176,20 @@ mod tests {
     fn a_whole_answer_tells_its_tokens_too() {
         let answer = "{\"id\":\"r\",\"usage\":{\"input_tokens\":5,\"output_tokens\":2}}";
         let metered = metered(ModelWire::Responses, "application/json", answer, 4);
-        assert_eq!((metered.input, metered.cached, metered.output), (Some(5), None, Some(2)));
+        assert_eq!(
+            (metered.input, metered.cached, metered.output),
+            (Some(5), None, Some(2))
+        );
     }
 
     #[test]
     fn what_is_not_told_is_unknown() {
-        for answer in ["", "data: {\"usage\":", "data: [DONE]\n\n", "data: {\"usage\":{}}\n"] {
+        for answer in [
+            "",
+            "data: {\"usage\":",
+            "data: [DONE]\n\n",
+            "data: {\"usage\":{}}\n",
+        ] {
             let metered = metered(ModelWire::Responses, EVENTS, answer, 3);
             assert_eq!(metered, Usage::default(), "{answer}");
         }

@@ -234,7 +234,11 @@ async fn pass_on(
 ) -> Result<Response, Refusal> {
     let provider = &call.route.provider;
     let key = api.models.key(provider).await.map_err(|error| {
-        tracing::error!(provider, error = format!("{error:#}"), "no key for a provider");
+        tracing::error!(
+            provider,
+            error = format!("{error:#}"),
+            "no key for a provider"
+        );
         let message = format!("the platform has no key for provider {provider}");
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_key", message)
     })?;
@@ -321,7 +325,9 @@ async fn record(api: &RunApi, call: Call, status: Option<u16>, usage: Usage) {
         started_at: call.started_at,
     };
     for tries in 1..=RECORD_TRIES {
-        let kept = api.store.insert_model_call(call.run, call.attempt, &call.project, &record);
+        let kept = api
+            .store
+            .insert_model_call(call.run, call.attempt, &call.project, &record);
         match kept.await {
             Ok(()) => return,
             Err(error) if tries == RECORD_TRIES => {

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     api::{
-        ApiMetrics, ForgeGit, ModelKeys, OpsContext, RunApi, RunApiParts, RunApiSettings, StaffContext,
+        ApiMetrics, ForgeGit, ModelKeys, OpsContext, RunApi, RunApiParts, RunApiSettings,
+        StaffContext,
         port::{Hint, WakeHandle},
     },
     apply::{self, Applier, ApplySettings},

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     desired::model::{
-        Desired, DesiredProject, DesiredRepository, Kind, ObjectName, PromptTemplateSpec, RepositorySpec,
-        Template, TemplateKey, TemplateScope,
+        Desired, DesiredProject, DesiredRepository, Kind, ObjectName, PromptTemplateSpec,
+        RepositorySpec, Template, TemplateKey, TemplateScope,
     },
     domain::ids::{CommitSha, ProjectKey, RepositoryName},
 };

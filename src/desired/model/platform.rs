@@ -22,7 +22,7 @@ pub struct PlatformSpec {
     /// Stops all projects from starting runs, or stops their runs.
     #[serde(default)]
     pub suspend: Suspend,
-    /// How long and how many environments of finished runs are kept for debugging.
+    /// How long what finished runs leave behind is kept.
     #[serde(default)]
     pub retention: Retention,
     /// What agents may use at most.
@@ -61,7 +61,7 @@ pub enum Suspend {
     Stop,
 }
 
-/// How long and how many environments of finished runs are kept.
+/// How long what finished runs leave behind is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Retention {
@@ -69,6 +69,11 @@ pub struct Retention {
     pub debug_namespaces: DurationText,
     /// How many environments the debug label may keep at once; beyond that the oldest goes first.
     pub max_namespaces: u32,
+    /// How long a run's logs are kept after its end. Never zero.
+    pub logs: DurationText,
+    /// How long the last session of a run is kept after its end, for the next run of its agent on
+    /// the issue to go on with. Never zero.
+    pub sessions: DurationText,
 }
 
 impl Default for Retention {
@@ -76,6 +81,8 @@ impl Default for Retention {
         Self {
             debug_namespaces: DurationText::from_hours(8),
             max_namespaces: 10,
+            logs: DurationText::from_hours(14 * 24),
+            sessions: DurationText::from_hours(30 * 24),
         }
     }
 }

@@ -16,9 +16,11 @@ pub(super) async fn answer(State(model): Model, headers: HeaderMap, body: Bytes)
         Reply::Command(command) if offers(&request, "exec_command") => {
             function(&call, "exec_command", &json!({ "cmd": command }))
         }
-        Reply::Command(command) => {
-            function(&call, "shell", &json!({ "command": ["bash", "-lc", command] }))
-        }
+        Reply::Command(command) => function(
+            &call,
+            "shell",
+            &json!({ "command": ["bash", "-lc", command] }),
+        ),
         Reply::Words(words) => json!({
             "type": "message", "id": "message_1", "role": "assistant",
             "content": [{ "type": "output_text", "text": words }],

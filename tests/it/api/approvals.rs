@@ -27,7 +27,7 @@ use crate::store::{
     fixtures::World,
 };
 
-struct NobodyWaits;
+pub(super) struct NobodyWaits;
 
 impl WakeHandle for NobodyWaits {
     fn hint(&self, _: Hint) {}
@@ -54,7 +54,7 @@ async fn asked() -> (World, Approval) {
     (world, approval)
 }
 
-async fn send(router: &Router, request: Request<Body>) -> (u16, Value) {
+pub(super) async fn send(router: &Router, request: Request<Body>) -> (u16, Value) {
     let answer = router.clone().oneshot(request).await.unwrap();
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await.unwrap().to_bytes();

@@ -1,6 +1,7 @@
 //! The listeners over HTTP, with real Git.
 
 mod approvals;
+mod logs;
 mod push;
 mod run;
 mod staff;

@@ -88,6 +88,53 @@ async fn a_result_is_taken_once_and_bodies_have_limits() {
 }
 
 #[tokio::test]
+async fn a_chunk_is_stored_without_the_secrets_it_holds() {
+    let world = World::new(&["true"]).await;
+    let token = world.token(1);
+    let (half, rest) = token.split_at(token.len() / 2);
+    let texts = [
+        format!("my token is {token}\n"),
+        "> Authorization: Bearer abc.def.ghijkl\nand on\n".to_owned(),
+        "git clone https://ada:pa55@forge.example/x.git\n".to_owned(),
+        format!("cut in two: {half}"),
+        format!("{rest} and on\n"),
+    ];
+    let chunk = |(at, text)| json!({ "sequence": at, "text": text });
+    let chunks: Vec<_> = texts.iter().enumerate().map(chunk).collect();
+    let body = json!({ "chunks": chunks });
+    let sent = call(&world, "POST", "/logs", &token).json(&body);
+    assert_eq!(code(sent).await.0, StatusCode::NO_CONTENT);
+    let stored: Vec<_> = world.rows().logs.values().cloned().collect();
+    assert_eq!(
+        stored,
+        [
+            "my token is [redacted]\n",
+            "> Authorization: Bearer [redacted]\nand on\n",
+            "git clone https://[redacted]@forge.example/x.git\n",
+            "cut in two: [redacted]",
+            " and on\n",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn logs_that_look_like_secrets_all_over_are_taken_in_time() {
+    let world = World::new(&["true"]).await;
+    let token = world.token(1);
+    for (at, word) in ["basic ", "sk-", "://a:b@", "Bearer 12345678 "]
+        .into_iter()
+        .enumerate()
+    {
+        let text = word.repeat(60 * 1024 / word.len());
+        let chunk = |place: usize| json!({ "sequence": at * 16 + place, "text": text });
+        let chunks: Vec<_> = (0..16).map(chunk).collect();
+        let sent = call(&world, "POST", "/logs", &token).json(&json!({ "chunks": chunks }));
+        let sent = sent.timeout(std::time::Duration::from_mins(1));
+        assert_eq!(code(sent).await.0, StatusCode::NO_CONTENT, "{word}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_database_the_answer_is_try_again() {
     let world = World::new(&["true"]).await;
     let token = world.token(1);

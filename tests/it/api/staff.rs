@@ -19,7 +19,7 @@ use codex_k8s::{
         approval::{Approval, Verdict},
         event::FlowEvent,
         ids::{AttemptNo, RunId},
-        run::Run,
+        run::{LogsAbsent, Run},
     },
 };
 use hmac::{Hmac, Mac};
@@ -57,6 +57,10 @@ impl StaffStore for NoRuns {
         _: u32,
     ) -> Result<Vec<StoredChunk>, PortError> {
         Ok(Vec::new())
+    }
+
+    async fn logs_absent(&self, _: RunId) -> Result<Option<LogsAbsent>, PortError> {
+        Ok(None)
     }
 
     async fn list_approvals(

@@ -20,9 +20,7 @@ use codex_k8s::{
         agent_cli::AgentCli,
         fact::{Fact, PushFact, PushOutcome, ResultRecord},
         forge::ForgeKind,
-        ids::{
-            AttemptNo, CommitSha, IssueNumber, ProjectKey, RepositoryId, RepositoryName, RunId,
-        },
+        ids::{AttemptNo, CommitSha, IssueNumber, ProjectKey, RepositoryId, RepositoryName, RunId},
         run::{ChoiceSource, CommitIdentity, FrozenRun, PullRequestRule, Run, RunState},
         run_api::LogChunk,
         run_keys::RunKeys,

@@ -84,7 +84,10 @@ fn slow_down(stage: &Stage) {
 
 /// One slot, so that a second run waits in the queue.
 fn allow_one_run(stage: &Stage) {
-    let files = codex_k8s::sandbox::seed::config_files(&codex_k8s::sandbox::seed::SeededAgent::Scripted(AGENT_SECONDS), None);
+    let files = codex_k8s::sandbox::seed::config_files(
+        &codex_k8s::sandbox::seed::SeededAgent::Scripted(AGENT_SECONDS),
+        None,
+    );
     let path = "projects/demo/project.yaml";
     let text = files[path]
         .replace("slots: 2", "slots: 1")

@@ -12,7 +12,7 @@ use codex_k8s::{
             AttemptNo, BranchName, EventId, IssueNumber, LabelName, ProjectKey, RepositoryId,
             ReviewId, RunId, SlotNo, StageKind, Subject, UserId,
         },
-        run::{Attempt, AttemptState, FrozenRun, Run, RunState},
+        run::{Attempt, AttemptState, FrozenRun, Outcome, Run, RunState},
         trigger::{Disposition, Trigger, TriggerIdentity, TriggerKind, TriggerSource, WaitReason},
     },
     store::{HolderTx, LeaseGrant, NewBinding, RunChanges, Store, Transition},
@@ -109,6 +109,18 @@ impl World {
         .unwrap();
         tx.commit().await.unwrap();
         self.run(run.id).await
+    }
+
+    /// Ends a launched run, as its label was taken off.
+    pub(crate) async fn cancelled(&self, run: &Run) -> Run {
+        let stop = RunChanges {
+            outcome: Some(Outcome::Cancelled),
+            reason: Some("the label was taken off".to_owned()),
+            ..RunChanges::default()
+        };
+        let stopping = self.step(run, RunState::Stopping, stop).await;
+        let over = RunChanges::default();
+        self.step(&stopping, RunState::Cancelled, over).await
     }
 }
 

@@ -10,4 +10,5 @@ mod mirror;
 mod pass;
 mod private_postgres;
 mod reports;
+mod retention;
 mod runs;

@@ -9,7 +9,9 @@ use std::{
 
 use chrono::TimeDelta;
 use codex_k8s::{
-    api::{ApiMetrics, ForgeGit, ModelKeys, RunApi, RunApiParts, RunApiSettings, run_router, serve},
+    api::{
+        ApiMetrics, ForgeGit, ModelKeys, RunApi, RunApiParts, RunApiSettings, run_router, serve,
+    },
     domain::run_keys::RunKeys,
     forge::{
         ForgeMetrics,

@@ -62,9 +62,7 @@ fn outside(
         ));
     }
     // Where a command is missing, another check says so.
-    let command = objects
-        .command(agent)
-        .filter(|command| !command.is_empty());
+    let command = objects.command(agent).filter(|command| !command.is_empty());
     if let Some(command) = command.filter(|command| !guardrails.commands.allow(command)) {
         let word = command.first().map_or("", String::as_str);
         let field = if agent.cli.is_some() {

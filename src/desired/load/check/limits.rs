@@ -1,4 +1,5 @@
-//! Limits fit into each other, time-outs are never zero, members are listed once.
+//! Limits fit into each other, time-outs and times of keeping are never zero, members are listed
+//! once.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use crate::desired::{
         error::{Code, ConfigError},
         objects::Objects,
     },
-    model::{AgentPolicySpec, Member, ProjectSpec},
+    model::{AgentPolicySpec, Member, PlatformSpec, ProjectSpec},
 };
 
 pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
@@ -20,6 +21,9 @@ pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
             let message = "`expiresAfter` is never zero";
             errors.push(policy.error(&["spec", "expiresAfter"], Code::InvalidValue, message));
         }
+    }
+    for platform in &objects.platforms {
+        retention(platform, errors);
     }
     for project in &objects.projects {
         project_limits(objects, project, errors);
@@ -37,6 +41,19 @@ fn time_outs(policy: &Document<AgentPolicySpec>, errors: &mut Vec<ConfigError>) 
         if duration.is_zero() {
             errors.push(policy.error(
                 &["spec", field],
+                Code::InvalidValue,
+                format!("`{field}` is never zero"),
+            ));
+        }
+    }
+}
+
+fn retention(platform: &Document<PlatformSpec>, errors: &mut Vec<ConfigError>) {
+    let spec = &platform.spec.retention;
+    for (field, duration) in [("logs", spec.logs), ("sessions", spec.sessions)] {
+        if duration.is_zero() {
+            errors.push(platform.error(
+                &["spec", "retention", field],
                 Code::InvalidValue,
                 format!("`{field}` is never zero"),
             ));

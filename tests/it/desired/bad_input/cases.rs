@@ -265,7 +265,10 @@ pub(super) const BETWEEN: &[Case] = &[
     ),
     case(
         "platform.yaml",
-        ("url: https://api.openai.com/v1", "url: https://me:secret@api.openai.com/v1"),
+        (
+            "url: https://api.openai.com/v1",
+            "url: https://me:secret@api.openai.com/v1",
+        ),
         (33, 14),
         "/spec/models/providers/0/url",
         Code::InvalidValue,
@@ -306,7 +309,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "platform.yaml",
         ("label: \"[ai-model-gpt-5.2]\"", "label: state:blocked"),
-        (39, 16),
+        (42, 16),
         "/spec/models/catalogue/3/label",
         Code::LabelsNotDisjoint,
         "disjoint",
@@ -314,7 +317,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "platform.yaml",
         ("default: gpt-5.2-codex", "default: gpt-5.2-code"),
-        (27, 14),
+        (30, 14),
         "/spec/models/default",
         Code::DanglingReference,
         "did you mean `gpt-5.2-codex`",
@@ -329,8 +332,24 @@ pub(super) const BETWEEN: &[Case] = &[
     ),
     case(
         "platform.yaml",
+        ("logs: 14d", "logs: 0s"),
+        (14, 11),
+        "/spec/retention/logs",
+        Code::InvalidValue,
+        "never zero",
+    ),
+    case(
+        "platform.yaml",
+        ("sessions: 30d", "sessions: 0d"),
+        (15, 15),
+        "/spec/retention/sessions",
+        Code::InvalidValue,
+        "never zero",
+    ),
+    case(
+        "platform.yaml",
         ("cidrs: []", "cidrs: [10.0.0.0/40]"),
-        (21, 15),
+        (24, 15),
         "/spec/guardrails/egress/cidrs/0",
         Code::InvalidValue,
         "not a range",

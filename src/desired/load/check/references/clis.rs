@@ -40,7 +40,13 @@ pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
         if let Some(name) = &model.provider {
             let index = index.to_string();
             let path = ["spec", "models", "catalogue", &index, "provider"];
-            among(platform, &path, ("provider", name.as_str()), names(), errors);
+            among(
+                platform,
+                &path,
+                ("provider", name.as_str()),
+                names(),
+                errors,
+            );
         }
     }
 }
@@ -50,7 +56,13 @@ fn program(objects: &Objects, agent: &Document<AgentSpec>, errors: &mut Vec<Conf
     match (&agent.spec.cli, agent.spec.command.is_empty()) {
         (Some(name), true) => {
             let name = name.as_str();
-            refer(objects, agent, &["spec", "cli"], (Kind::AgentCli, name), errors);
+            refer(
+                objects,
+                agent,
+                &["spec", "cli"],
+                (Kind::AgentCli, name),
+                errors,
+            );
         }
         (None, false) => {}
         (Some(_), false) => {
