@@ -16,7 +16,10 @@ help: ## Show this menu.
 setup: ## Install what is missing on this machine (Git, PostgreSQL, a C compiler), or say how.
 	@.ci/setup
 
-sandbox: setup ## Run the whole platform against an embedded world (ARGS=--once: one run, then exit).
+sandbox: setup ## Run the whole platform against an embedded world (ARGS="--once --agent codex": one run of it, then exit).
+	@case " $(ARGS) " in \
+	*" --agent codex "* | *" --agent claude "*) PATH="$$(manifests/images/agents/install):$$PATH" ;; \
+	esac; \
 	cargo run -- sandbox $(ARGS)
 
 test: setup ## Run all tests that this machine can run, and say what was left out.

@@ -95,6 +95,7 @@ struct Shared {
     client: Client,
     places: Places,
     output: Output,
+    redactor: Redactor,
     events: mpsc::UnboundedSender<Event>,
     facts: std::sync::OnceLock<RunFacts>,
 }
@@ -105,13 +106,19 @@ impl Executor {
         let client = Client::new(settings.url.clone(), settings.token.clone(), ca_file)?;
         let places = Places::below(&settings.work_dir).context("prepare the work folder")?;
         let redactor = Redactor::knowing([settings.token.expose().to_owned()]);
-        let output = Output::start(client.clone(), redactor, places.clone(), settings.attempt);
+        let output = Output::start(
+            client.clone(),
+            redactor.clone(),
+            places.clone(),
+            settings.attempt,
+        );
         Ok(Self {
             shared: Arc::new(Shared {
                 settings,
                 client,
                 places,
                 output,
+                redactor,
                 events,
                 facts: std::sync::OnceLock::new(),
             }),
@@ -399,9 +406,10 @@ impl Shared {
         if !wanted.is_empty() {
             wanted.push(SESSION_FILE.to_owned());
         }
+        let redactor = self.redactor.clone();
         let ours: Vec<_> = cli.files.keys().map(PathBuf::from).collect();
         let packed = tokio::task::spawn_blocking(move || {
-            session::pack(&home, &wanted, &ours, MAX_SESSION_BYTES)
+            session::pack(&home, &wanted, &ours, &redactor, MAX_SESSION_BYTES)
         });
         if let Some(blob) = packed.await?? {
             patiently(|| self.client.save_session(session::FORMAT, blob.clone())).await?;

@@ -11,6 +11,8 @@ use std::{
     time::SystemTime,
 };
 
+use crate::domain::redact::Redactor;
+
 /// The tag of this format.
 pub const FORMAT: &str = "codex-k8s-files/1";
 const MAGIC: &[u8] = b"CK8SFILES1\n";
@@ -33,11 +35,13 @@ pub enum SessionError {
 /// go in first. `None` where there are none.
 ///
 /// Of what lies directly in it only the `wanted` is taken, or everything where none is named;
-/// the files `ours`, by their paths, never.
+/// the files `ours`, by their paths, never. Known secrets are taken out of texts: a program may
+/// have printed them.
 pub fn pack(
     home: &Path,
     wanted: &[String],
     ours: &[PathBuf],
+    redactor: &Redactor,
     limit: usize,
 ) -> Result<Option<Vec<u8>>, SessionError> {
     let mut files = Vec::new();
@@ -49,6 +53,10 @@ pub fn pack(
         let Ok(content) = fs::read(home.join(path)) else {
             // It went away while the command works.
             continue;
+        };
+        let content = match String::from_utf8(content) {
+            Ok(text) => redactor.redact_known(&text).into_bytes(),
+            Err(binary) => binary.into_bytes(),
         };
         let Some(name) = path.to_str() else { continue };
         if blob.len() + name.len() + content.len() + 16 > limit {
@@ -141,21 +149,27 @@ mod tests {
     fn a_session_comes_back_without_what_is_none() {
         let from = tempfile::tempdir().unwrap();
         fs::create_dir_all(from.path().join("sessions/2026")).unwrap();
-        fs::write(from.path().join("sessions/2026/a.jsonl"), "{}").unwrap();
+        let session = "{\"printed\":\"the-run-token\"}";
+        fs::write(from.path().join("sessions/2026/a.jsonl"), session).unwrap();
+        let redactor = Redactor::knowing(["the-run-token".to_owned()]);
         fs::write(from.path().join("auth.json"), "secret").unwrap();
         fs::write(from.path().join("sessions/ours.toml"), "a = 1").unwrap();
         let wanted = ["sessions".to_owned(), "other".to_owned()];
         let ours = [PathBuf::from("sessions/ours.toml")];
-        let blob = pack(from.path(), &wanted, &ours, 10_000).unwrap().unwrap();
+        let blob = pack(from.path(), &wanted, &ours, &redactor, 10_000)
+            .unwrap()
+            .unwrap();
         let to = tempfile::tempdir().unwrap();
         unpack(&blob, to.path()).unwrap();
         assert_eq!(
             fs::read(to.path().join("sessions/2026/a.jsonl")).unwrap(),
-            b"{}"
+            b"{\"printed\":\"[redacted]\"}"
         );
         assert!(!to.path().join("auth.json").exists());
         assert!(!to.path().join("sessions/ours.toml").exists());
-        let everything = pack(from.path(), &[], &[], 10_000).unwrap().unwrap();
+        let everything = pack(from.path(), &[], &[], &redactor, 10_000)
+            .unwrap()
+            .unwrap();
         unpack(&everything, to.path()).unwrap();
         assert!(to.path().join("auth.json").exists());
     }
@@ -164,7 +178,11 @@ mod tests {
     fn what_does_not_fit_is_left_out() {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("big"), vec![0; 5000]).unwrap();
-        assert!(pack(home.path(), &[], &[], 1000).unwrap().is_none());
+        assert!(
+            pack(home.path(), &[], &[], &Redactor::default(), 1000)
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]

@@ -20,9 +20,10 @@ use crate::{
         Timestamp,
         event::{EventActor, FlowEvent},
         ids::{ProjectKey, RepositoryId, RunId},
+        model_route::Amount,
         run::{Attempt, Run, RunState},
     },
-    store::{ApiStore, RunFilter, Store, StoreSettings},
+    store::{ApiStore, ModelUse, RunFilter, Store, StoreSettings},
 };
 
 /// The fewest digits that stand for a run.
@@ -252,12 +253,14 @@ fn age(span: TimeDelta) -> String {
 struct Shown {
     run: RunView,
     attempts: Vec<Attempt>,
+    models: ModelUse,
     events: Vec<FlowEvent>,
 }
 
 async fn show(rows: &ApiStore, asked: &RunRef, output: Output) -> anyhow::Result<()> {
     let run = asked.found(rows).await?;
     let attempts = rows.attempts_of(run.id).await?;
+    let models = rows.model_use(run.id).await?;
     let events = rows.events_of(run.id).await?;
     let printer = Printer::new();
     if output == Output::Json {
@@ -265,11 +268,13 @@ async fn show(rows: &ApiStore, asked: &RunRef, output: Output) -> anyhow::Result
         return Ok(printer.json(&Shown {
             run,
             attempts,
+            models,
             events,
         })?);
     }
     let names = names(rows, std::slice::from_ref(&run)).await?;
-    for (name, value) in fields(&run, &names) {
+    let used = [("models", model_use(&models))];
+    for (name, value) in fields(&run, &names).into_iter().chain(used) {
         if let Some(value) = value {
             printer.line(Tone::Plain, &format!("{name:<14}{value}"))?;
         }
@@ -321,6 +326,23 @@ fn fields(run: &Run, names: &Names) -> Vec<(&'static str, Option<String>)> {
         ("stopping", run.stopping_at.map(moment)),
         ("finished", run.finished_at.map(moment)),
     ]
+}
+
+/// What a run used of models, where it called any.
+fn model_use(used: &ModelUse) -> Option<String> {
+    if used.calls == 0 {
+        return None;
+    }
+    let cost = used.cost.and_then(|cost| u64::try_from(cost).ok());
+    let cost = cost.map_or_else(|| "unknown".to_owned(), |cost| Amount(cost).to_string());
+    let mut text = format!(
+        "{} calls, {} tokens in ({} cached), {} out, cost {cost}",
+        used.calls, used.input_tokens, used.cached_tokens, used.output_tokens
+    );
+    if used.unknown > 0 {
+        text += &format!("; of {} calls the tokens are unknown", used.unknown);
+    }
+    Some(text)
 }
 
 fn attempt_line(attempt: &Attempt) -> Vec<String> {

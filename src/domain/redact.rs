@@ -10,6 +10,8 @@
 
 use std::ops::Range;
 
+use serde_json::Value;
+
 /// What stands in a secret's place.
 pub const MARK: &str = "[redacted]";
 
@@ -53,6 +55,27 @@ impl Redactor {
     /// The text without its secrets.
     pub fn redact(&self, text: &str) -> String {
         without(&self.secrets(text), text, 0..text.len())
+    }
+
+    /// The text without the values that are known; what merely looks like a secret stays, so
+    /// that data in it which must not change by chance does not.
+    pub fn redact_known(&self, text: &str) -> String {
+        let known = self.known.iter();
+        known.fold(text.to_owned(), |text, value| text.replace(value, MARK))
+    }
+
+    /// Takes the secrets out of every text of a JSON value.
+    pub fn redact_json(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.redact(text),
+            Value::Array(values) => values.iter_mut().for_each(|value| self.redact_json(value)),
+            Value::Object(fields) => {
+                fields
+                    .values_mut()
+                    .for_each(|value| self.redact_json(value));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 
     /// Takes the secrets out of pieces that follow each other, also those that go on from one

@@ -90,14 +90,15 @@ struct Inner {
 
 /// What comes next.
 enum Reply {
-    /// Run this.
-    Command(String),
+    /// Run this; the call's id says which of the commands it is, and is never used again.
+    Command { id: String, command: String },
     /// It is through.
     Words(String),
 }
 
-/// Tokens that a call is said to have used.
+/// The number of a call, which answers are named by, and the tokens it is said to have used.
 struct Counted {
+    number: usize,
     input: usize,
     cached: usize,
     output: usize,
@@ -150,14 +151,15 @@ impl ScriptedModel {
 }
 
 impl Inner {
-    /// Notes a call and says what to answer it: `done` commands have run since the last message
-    /// of people. An answer instead where it has not the key or is no request.
+    /// Notes a call and says what to answer it: what follows on the model's own last words,
+    /// which `asked` finds: the id of the command it asked for, `None` where it was through.
+    /// An answer instead where it has not the key or is no request.
     async fn reply(
         &self,
         path: &str,
         headers: &HeaderMap,
         body: &[u8],
-        done: impl Fn(&Value) -> usize,
+        asked: impl Fn(&Value) -> Option<&str>,
     ) -> Result<(Value, Reply, Counted), Response> {
         let request: Value = serde_json::from_slice(body)
             .map_err(|error| refused(StatusCode::BAD_REQUEST, &error.to_string()))?;
@@ -165,23 +167,34 @@ impl Inner {
             let value = String::from_utf8_lossy(value.as_bytes());
             format!("{name}: {value}\n")
         });
-        lock(&self.seen).push(SeenCall {
-            path: path.to_owned(),
-            model: text(&request, "model"),
-            body: String::from_utf8_lossy(body).into_owned(),
-            headers: lines.collect(),
-        });
+        let number = {
+            let mut seen = lock(&self.seen);
+            seen.push(SeenCall {
+                path: path.to_owned(),
+                model: text(&request, "model"),
+                body: String::from_utf8_lossy(body).into_owned(),
+                headers: lines.collect(),
+            });
+            seen.len()
+        };
         if !self.is_known(headers) {
             return Err(refused(StatusCode::UNAUTHORIZED, "the key is not known"));
         }
         let script = lock(&self.script).clone();
         tokio::time::sleep(script.pause).await;
-        let command = script.commands.get(done(&request)).cloned();
-        let reply = command.map_or(Reply::Words(script.answer), Reply::Command);
+        let next = asked(&request).and_then(step).map_or(0, |step| step + 1);
+        let reply = match script.commands.get(next) {
+            None => Reply::Words(script.answer),
+            Some(command) => Reply::Command {
+                id: format!("call_{next}_{number}"),
+                command: command.clone(),
+            },
+        };
         let said = match &reply {
-            Reply::Command(text) | Reply::Words(text) => text.len(),
+            Reply::Command { command: text, .. } | Reply::Words(text) => text.len(),
         };
         let counted = Counted {
+            number,
             input: body.len() / 4,
             cached: body.len() / 8,
             output: said / 4 + 1,
@@ -195,6 +208,11 @@ impl Inner {
         let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
         bearer.or_else(|| value("x-api-key")) == Some(self.key.as_str())
     }
+}
+
+/// Which of the commands a call's id means.
+fn step(id: &str) -> Option<usize> {
+    id.strip_prefix("call_")?.split('_').next()?.parse().ok()
 }
 
 fn refused(status: StatusCode, message: &str) -> Response {

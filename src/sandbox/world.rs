@@ -75,6 +75,8 @@ pub struct WorldOptions {
     pub keep: bool,
     /// A real program as the agent, with a scripted model, instead of the scripted agent.
     pub program: Option<AgentProgram>,
+    /// A folder of programs that pods as processes find beside those on our own `PATH`.
+    pub programs: Option<PathBuf>,
     /// How long the scripted agent works.
     pub agent_seconds: f64,
     /// Read-after-write delays of the GitHub model.
@@ -97,6 +99,7 @@ impl Default for WorldOptions {
             run_address: Ipv4Addr::LOCALHOST.into(),
             keep: false,
             program: None,
+            programs: None,
             agent_seconds: 2.0,
             lag: Lag::default(),
             seed: 1,
@@ -432,7 +435,11 @@ impl Kubernetes {
             let (cluster, path) = GivenCluster::prepare(given, folder, installation).await?;
             return Ok((Self::Given(cluster), path));
         }
-        let runner = ProcessRunner::new(folder.join("pods"), binary);
+        let mut runner = ProcessRunner::new(folder.join("pods"), binary);
+        if let Some(programs) = &options.programs {
+            let path = std::env::var("PATH").unwrap_or_default();
+            runner = runner.with_env("PATH", &format!("{}:{path}", programs.display()));
+        }
         let model = KubernetesModel::start(Arc::new(runner))
             .await
             .context("start the Kubernetes model")?;

@@ -1,5 +1,7 @@
 //! What runs used of models: one row a call.
 
+use serde::Serialize;
+
 use super::{ApiStore, StoreError};
 use crate::domain::{
     Timestamp,
@@ -43,7 +45,7 @@ pub struct TokensUsed {
 }
 
 /// What a run used of models.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ModelUse {
     /// Calls.
     pub calls: i64,

@@ -20,6 +20,7 @@ use super::{
         staff,
     },
     Caller, RunApi, caller,
+    output::redactor,
 };
 
 /// A notice is a sentence.
@@ -112,6 +113,7 @@ pub(super) async fn result(
             "a commit is 40 or 64 hex digits",
         ));
     }
+    let record = redacted(&api, &caller, record)?;
     match caller.say(&api, &Fact::Result(record)).await? {
         Inserted::New => Ok(StatusCode::CREATED),
         Inserted::Repeated => Ok(StatusCode::OK),
@@ -120,6 +122,16 @@ pub(super) async fn result(
             "this attempt handed in another result before",
         )),
     }
+}
+
+/// The record without secrets in the agent's words: they go into a pull request.
+fn redacted(api: &RunApi, caller: &Caller, record: ResultRecord) -> ApiResult<ResultRecord> {
+    let answer = serde_json::to_value(&record.answer).and_then(|mut answer| {
+        redactor(api, caller).redact_json(&mut answer);
+        serde_json::from_value(answer)
+    });
+    let answer = answer.map_err(|error| ApiError::bad_field("answer", error.to_string()))?;
+    Ok(ResultRecord { answer, ..record })
 }
 
 /// Takes the notice that the runner ends itself.
@@ -131,7 +143,8 @@ pub(super) async fn ended(
     let caller = caller(&api, &headers).await?;
     caller.must_be_live()?;
     let notice: EndedNotice = body::json(&headers, body, MAX_NOTICE_BYTES).await?;
-    let reason = notice.reason.chars().take(MAX_REASON_CHARS).collect();
+    let reason = redactor(&api, &caller).redact(&notice.reason);
+    let reason = reason.chars().take(MAX_REASON_CHARS).collect();
     caller.say(&api, &Fact::Ended { reason }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

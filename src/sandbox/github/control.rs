@@ -186,6 +186,20 @@ impl super::GitHubModel {
     pub fn state_json(&self) -> Value {
         state_json(&self.shared.lock().world)
     }
+
+    /// The text of a file at the head of a branch.
+    pub fn file_on(&self, repo: &str, branch: &str, path: &str) -> Option<String> {
+        let state = self.shared.lock();
+        let id = state.world.repo_id(repo).ok()?;
+        let repository = git2::Repository::open(&state.world.repo(id).ok()?.path).ok()?;
+        let head = repository
+            .find_branch(branch, git2::BranchType::Local)
+            .ok()?;
+        let tree = head.get().peel_to_tree().ok()?;
+        let file = tree.get_path(std::path::Path::new(path)).ok()?;
+        let blob = file.to_object(&repository).ok()?;
+        String::from_utf8(blob.as_blob()?.content().to_vec()).ok()
+    }
 }
 
 pub(super) fn answer(shared: &Shared, asked: &Asked) -> Reply {

@@ -7,29 +7,28 @@ use super::{Model, Reply, events, offers, text};
 
 /// Answers one turn.
 pub(super) async fn answer(State(model): Model, headers: HeaderMap, body: Bytes) -> Response {
-    let (request, reply, counted) = match model.reply("messages", &headers, &body, done).await {
+    let (request, reply, counted) = match model.reply("messages", &headers, &body, asked).await {
         Ok(reply) => reply,
         Err(refusal) => return refusal,
     };
-    let call = format!("toolu_{}", done(&request));
     // Small side tasks of the program come without tools.
     let (block, delta, stop) = match reply {
-        Reply::Command(command) if offers(&request, "Bash") => {
+        Reply::Command { id, command } if offers(&request, "Bash") => {
             let input = json!({ "command": command, "description": "Do the next step" });
             (
-                json!({ "type": "tool_use", "id": call, "name": "Bash", "input": {} }),
+                json!({ "type": "tool_use", "id": id, "name": "Bash", "input": {} }),
                 json!({ "type": "input_json_delta", "partial_json": input.to_string() }),
                 "tool_use",
             )
         }
-        Reply::Command(words) | Reply::Words(words) => (
+        Reply::Command { command: words, .. } | Reply::Words(words) => (
             json!({ "type": "text", "text": "" }),
             json!({ "type": "text_delta", "text": words }),
             "end_turn",
         ),
     };
     let start = json!({
-        "id": "message_1", "type": "message", "role": "assistant",
+        "id": format!("message_{}", counted.number), "type": "message", "role": "assistant",
         "model": text(&request, "model"), "content": [],
         "stop_reason": null, "stop_sequence": null,
         "usage": {
@@ -53,19 +52,10 @@ pub(super) async fn answer(State(model): Model, headers: HeaderMap, body: Bytes)
     ])
 }
 
-/// How many commands have run since the last message of people: a message of tool results is
-/// none.
-fn done(request: &Value) -> usize {
-    let messages = request["messages"]
-        .as_array()
-        .map_or(&[][..], Vec::as_slice);
-    let results = |message: &Value| {
-        let parts = message["content"].as_array();
-        let parts = parts.map_or(&[][..], Vec::as_slice);
-        let is_result = |part: &&Value| part["type"] == "tool_result";
-        parts.iter().filter(is_result).count()
-    };
-    let rev = messages.iter().rev();
-    let since = rev.take_while(|message| message["role"] != "user" || results(message) > 0);
-    since.map(results).sum()
+/// The call that the model's last words were.
+fn asked(request: &Value) -> Option<&str> {
+    let mut messages = request["messages"].as_array()?.iter().rev();
+    let own = messages.find(|message| message["role"] == "assistant")?;
+    let mut parts = own["content"].as_array()?.iter();
+    parts.find(|part| part["type"] == "tool_use")?["id"].as_str()
 }

@@ -7,22 +7,21 @@ use super::{Model, Reply, events, offers};
 
 /// Answers one turn.
 pub(super) async fn answer(State(model): Model, headers: HeaderMap, body: Bytes) -> Response {
-    let (request, reply, counted) = match model.reply("responses", &headers, &body, done).await {
+    let (request, reply, counted) = match model.reply("responses", &headers, &body, asked).await {
         Ok(reply) => reply,
         Err(refusal) => return refusal,
     };
-    let call = format!("call_{}", done(&request));
     let item = match reply {
-        Reply::Command(command) if offers(&request, "exec_command") => {
-            function(&call, "exec_command", &json!({ "cmd": command }))
+        Reply::Command { id, command } if offers(&request, "exec_command") => {
+            function(&id, "exec_command", &json!({ "cmd": command }))
         }
-        Reply::Command(command) => function(
-            &call,
+        Reply::Command { id, command } => function(
+            &id,
             "shell",
             &json!({ "command": ["bash", "-lc", command] }),
         ),
         Reply::Words(words) => json!({
-            "type": "message", "id": "message_1", "role": "assistant",
+            "type": "message", "id": format!("message_{}", counted.number), "role": "assistant",
             "content": [{ "type": "output_text", "text": words }],
         }),
     };
@@ -33,7 +32,7 @@ pub(super) async fn answer(State(model): Model, headers: HeaderMap, body: Bytes)
         "output_tokens_details": { "reasoning_tokens": 0 },
         "total_tokens": counted.input + counted.output,
     });
-    let id = "response_1";
+    let id = format!("response_{}", counted.number);
     events(&[
         json!({ "type": "response.created", "response": { "id": id } }),
         json!({ "type": "response.output_item.done", "item": item }),
@@ -48,11 +47,10 @@ fn function(call: &str, name: &str, arguments: &Value) -> Value {
     })
 }
 
-/// How many commands have run since the last message of people.
-fn done(request: &Value) -> usize {
-    let items = request["input"].as_array().map_or(&[][..], Vec::as_slice);
-    let since = items.iter().rev().take_while(|item| item["role"] != "user");
-    since
-        .filter(|item| item["type"] == "function_call_output")
-        .count()
+/// The call that the model's last words were.
+fn asked(request: &Value) -> Option<&str> {
+    let items = request["input"].as_array()?.iter().rev();
+    let mut own =
+        items.filter(|item| item["role"] == "assistant" || item["type"] == "function_call");
+    own.next()?["call_id"].as_str()
 }

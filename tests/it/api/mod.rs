@@ -2,6 +2,7 @@
 
 mod approvals;
 mod logs;
+mod models;
 mod push;
 mod run;
 mod staff;

@@ -1,5 +1,6 @@
 //! The sandbox's world, and the platform's promises kept in it.
 
+mod agents;
 mod crash;
 mod path;
 mod real;

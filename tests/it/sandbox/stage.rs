@@ -16,7 +16,7 @@ use codex_k8s::{
     },
     sandbox::{
         github::ContractCheck,
-        seed::{PERSON, PLATFORM_LOGIN, REPOSITORY},
+        seed::{AgentProgram, PERSON, PLATFORM_LOGIN, REPOSITORY},
         world::{SandboxWorld, WorldOptions},
     },
     store::{RunFilter, Store},
@@ -34,6 +34,7 @@ pub(super) const DEADLINE: Duration = Duration::from_mins(5);
 pub(super) const PASSES: &str = "codexk8s_pass_duration_seconds_count";
 /// What `make image` calls it.
 const RUNNER_IMAGE: &str = "codex-k8s/runner:latest";
+const AGENT_IMAGE: &str = "codex-k8s/agent:latest";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The world, its rows and its people.
@@ -70,6 +71,32 @@ impl Stage {
             ..options(agent_seconds, &[])
         };
         Self::with(given_server(), options).await
+    }
+
+    /// A world whose agents are a real program from this folder, with a scripted model.
+    pub(super) async fn of_program(program: AgentProgram, programs: PathBuf) -> Self {
+        let options = WorldOptions {
+            program: Some(program),
+            programs: Some(programs),
+            ..options(0.0, &[])
+        };
+        let mut stage = Self::with(given_server(), options).await;
+        stage.serve().await;
+        stage
+    }
+
+    /// The same on a real Kubernetes, its node holding the agent's image.
+    pub(super) async fn of_program_on(cluster: &RealCluster, program: AgentProgram) -> Self {
+        let options = WorldOptions {
+            kubeconfig: Some(cluster.kubeconfig.clone()),
+            image: Some(AGENT_IMAGE.to_owned()),
+            run_address: cluster.host_address.parse().unwrap(),
+            program: Some(program),
+            ..options(0.0, &[])
+        };
+        let mut stage = Self::with(given_server(), options).await;
+        stage.serve().await;
+        stage
     }
 
     async fn with(given: Option<String>, options: WorldOptions) -> Self {
@@ -141,6 +168,44 @@ impl Stage {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         }
+    }
+
+    /// All that the platform wrote anywhere, each with its place: rows, its log, what is on the
+    /// forge, its metrics.
+    pub(super) async fn everything_written(&self) -> Vec<(String, String)> {
+        let tables: Vec<String> = sqlx::query_scalar(
+            "select table_name::text from information_schema.tables where table_schema = 'public'",
+        )
+        .fetch_all(&self.db)
+        .await
+        .unwrap();
+        let mut queries: Vec<(String, String)> = tables
+            .iter()
+            .map(|table| {
+                (
+                    format!("table {table}"),
+                    format!("select t::text from {table} t"),
+                )
+            })
+            .collect();
+        for table in ["log_chunks", "sessions"] {
+            let query = format!("select encode(bytes, 'escape') from {table}");
+            queries.push((format!("bytes of {table}"), query));
+        }
+        let mut written = Vec::new();
+        for (place, query) in queries {
+            let rows = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(query));
+            let rows = rows.fetch_all(&self.db).await.unwrap();
+            written.push((place, rows.join("\n")));
+        }
+        let log = std::fs::read_to_string(self.world.serve_log()).unwrap();
+        written.push(("serve's log".to_owned(), log));
+        let forge = self.world.github().state_json().to_string();
+        written.push(("the forge".to_owned(), forge));
+        let metrics = format!("{}/metrics", self.world.addresses().ops);
+        let metrics = reqwest::get(metrics).await.unwrap().text().await.unwrap();
+        written.push(("metrics".to_owned(), metrics));
+        written
     }
 
     /// Everything that helps to see why something did not come.

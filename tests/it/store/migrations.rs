@@ -110,6 +110,7 @@ async fn the_api_login_may_insert_facts_and_change_nothing() {
         [
             "approval_decisions",
             "log_chunks",
+            "model_calls",
             "push_packs",
             "run_facts",
             "sessions"

@@ -7,6 +7,7 @@ pub(crate) mod fixtures;
 mod lease;
 mod migrations;
 mod mirror;
+mod model_calls;
 mod pass;
 mod private_postgres;
 mod reports;

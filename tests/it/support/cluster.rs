@@ -125,8 +125,8 @@ impl RealCluster {
     }
 }
 
-/// Writes down whether the test on this thread runs against the cluster.
-fn note(ran: Result<(), &str>) {
+/// Writes down whether the test on this thread runs, or what is missing for it.
+pub(super) fn note(ran: Result<(), &str>) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     let line = match ran {

@@ -1,5 +1,6 @@
 //! What the integration tests of several rooms share.
 
+pub(crate) mod agents;
 pub(crate) mod cluster;
 pub(crate) mod example;
 pub(crate) mod no_cluster;

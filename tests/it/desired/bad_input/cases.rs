@@ -250,7 +250,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         CLI,
         ("    config.toml: |", "    ../config.toml: |"),
-        (18, 21),
+        (19, 7),
         "/spec/files/..~1config.toml",
         Code::PathEscapes,
         "stays inside the home",
@@ -258,7 +258,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         CLI,
         ("provider: openai", "provider: opnai"),
-        (34, 13),
+        (32, 13),
         "/spec/provider",
         Code::DanglingReference,
         "did you mean `openai`",
@@ -269,7 +269,7 @@ pub(super) const BETWEEN: &[Case] = &[
             "url: https://api.openai.com/v1",
             "url: https://me:secret@api.openai.com/v1",
         ),
-        (33, 14),
+        (36, 14),
         "/spec/models/providers/0/url",
         Code::InvalidValue,
         "without credentials",

@@ -132,11 +132,9 @@ fn providers(platform: &Document<PlatformSpec>, errors: &mut Vec<ConfigError>) {
                 && url.password().is_none()
         });
         if !good {
-            let message = format!(
-                "`{}` is not an address such as `https://models.example.org/v1`, without \
-                 credentials and query",
-                provider.url
-            );
+            // It is not repeated: what is wrong with it may be a password.
+            let message = "this is no address such as `https://models.example.org/v1`, without \
+                           credentials and query";
             errors.push(platform.error(&at("url"), Code::InvalidValue, message));
         }
     }
