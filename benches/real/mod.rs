@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use codex_k8s::{
     sandbox::{
         github::{Lag, Limits},
-        seed::config_files,
+        seed::{SeededAgent, config_files},
     },
     store::{Edge, EdgeWatch},
 };
@@ -47,7 +47,7 @@ const ROOM: [(&str, &str, &str); 5] = [
 
 /// The example's config repo with its stage `dev` alone, as it is or with room for 1,000 runs.
 pub(crate) fn files(room: bool) -> BTreeMap<String, String> {
-    let files = config_files(0.0, None).into_iter();
+    let files = config_files(&SeededAgent::Scripted(0.0), None).into_iter();
     let mut files: BTreeMap<String, String> = files
         .filter_map(|(path, text)| Some((of_dev(&path, &text)?, path)))
         .map(|(text, path)| (path, text))

@@ -335,14 +335,14 @@ fn model_use(used: &ModelUse) -> Option<String> {
     }
     let cost = used.cost.and_then(|cost| u64::try_from(cost).ok());
     let cost = cost.map_or_else(|| "unknown".to_owned(), |cost| Amount(cost).to_string());
-    let mut text = format!(
+    let text = format!(
         "{} calls, {} tokens in ({} cached), {} out, cost {cost}",
         used.calls, used.input_tokens, used.cached_tokens, used.output_tokens
     );
-    if used.unknown > 0 {
-        text += &format!("; of {} calls the tokens are unknown", used.unknown);
-    }
-    Some(text)
+    Some(match used.unknown {
+        0 => text,
+        unknown => format!("{text}; of {unknown} calls the tokens are unknown"),
+    })
 }
 
 fn attempt_line(attempt: &Attempt) -> Vec<String> {

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ModelWire {
-    /// OpenAI's Responses API: `POST responses`, a bearer key.
+    /// The Responses API of `OpenAI`: `POST responses`, a bearer key.
     Responses,
-    /// Anthropic's Messages API: `POST v1/messages`, the key as `x-api-key`.
+    /// The Messages API of Anthropic: `POST v1/messages`, the key as `x-api-key`.
     Messages,
 }
 

@@ -1,4 +1,4 @@
-//! Anthropic's Messages API, streamed: as much as the claude CLI uses.
+//! The Messages API of Anthropic, streamed: as much as the claude CLI uses.
 
 use axum::{body::Bytes, extract::State, http::HeaderMap, response::Response};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! OpenAI's Responses API, streamed: as much as the codex CLI uses.
+//! The Responses API of `OpenAI`, streamed: as much as the codex CLI uses.
 
 use axum::{body::Bytes, extract::State, http::HeaderMap, response::Response};
 use serde_json::{Value, json};

@@ -309,8 +309,8 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "platform.yaml",
         ("label: \"[ai-model-gpt-5.2]\"", "label: state:blocked"),
-        (42, 16),
-        "/spec/models/catalogue/3/label",
+        (55, 16),
+        "/spec/models/catalogue/4/label",
         Code::LabelsNotDisjoint,
         "disjoint",
     ),
