@@ -2,7 +2,13 @@
 
 use codex_k8s::{
     agent::{self, AgentSettings, machine::Exit},
-    domain::{fact::ResultStatus, ids::AttemptNo, run::RunState, run_token::RunToken},
+    domain::{
+        agent_cli::{AgentCli, OutputFormat},
+        fact::ResultStatus,
+        ids::AttemptNo,
+        run::RunState,
+        run_token::RunToken,
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -167,4 +173,92 @@ async fn what_people_pushed_meanwhile_is_kept() {
     let head = rows.results[&AttemptNo(1)].head.clone().unwrap();
     assert_eq!(world.branch_head().as_deref(), Some(head.as_str()));
     assert!(world.dir.path().join("work/repository/theirs.txt").exists());
+}
+
+/// Speaks as the codex CLI does, with an answer longer than a pipe's buffer, and cannot go on
+/// with sessions it does not know.
+const TALK: &str = r#"
+echo "$*" >> "$STARTS"
+if [ "$1" = resume ] && [ ! -e "$CODEX_HOME/sessions/$2" ]; then exit 1; fi
+mkdir -p "$CODEX_HOME/sessions"
+echo said > "$CODEX_HOME/sessions/s-1"
+echo scratch > "$CODEX_HOME/scratch"
+grep -q 'name = "ours"' "$CODEX_HOME/config.toml" || exit 2
+echo '{"type":"thread.started","thread_id":"s-1"}'
+echo '{"type":"turn.started"}'
+long=$(head -c 100000 /dev/zero | tr '\0' x)
+answer="$long {\\\"summary\\\":\\\"Talked.\\\",\\\"title\\\":\\\"Talk\\\"}"
+printf '%s\n' "{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",\"text\":\"$answer\"}}"
+"#;
+
+/// A run whose program is known: it has a form of output, a session and a file of ours.
+async fn talking_world() -> World {
+    let world = World::new(&["sh", "-c", TALK, "talk"]).await;
+    let starts = world.dir.path().join("starts").display().to_string();
+    if let Some(frozen) = &mut world.rows().run.frozen {
+        frozen.environment.insert("STARTS".to_owned(), starts);
+        frozen.cli = AgentCli {
+            resume: vec!["resume".to_owned(), "{session}".to_owned()],
+            files: [("config.toml".to_owned(), "name = \"ours\"".to_owned())].into(),
+            session_files: vec!["sessions".to_owned()],
+            output: OutputFormat::CodexJson,
+            ..frozen.cli.clone()
+        };
+    }
+    world
+}
+
+fn said(world: &World) -> Vec<String> {
+    let text = std::fs::read_to_string(world.dir.path().join("starts")).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// A further attempt in an empty folder.
+async fn next_attempt(world: &World, attempt: i32) {
+    world.rows().attempt = AttemptNo(attempt);
+    let folder = format!("work-{attempt}");
+    assert_eq!(run(world, attempt, &folder).await, Exit::HandedIn);
+    let rows = world.rows();
+    let result = &rows.results[&AttemptNo(attempt)];
+    assert_eq!(result.status, ResultStatus::Completed, "{result:?}");
+    assert_eq!(result.answer.title.as_deref(), Some("Talk"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_last_message_is_read_whole_and_the_next_attempt_goes_on_with_the_session() {
+    let world = talking_world().await;
+    next_attempt(&world, 1).await;
+    next_attempt(&world, 2).await;
+    assert_eq!(said(&world), ["", "resume s-1"]);
+    let home = world.dir.path().join("work-2/home");
+    assert!(home.join("sessions/s-1").exists());
+    let logs: String = world.rows().logs.values().map(String::as_str).collect();
+    assert!(
+        logs.contains("\"type\":\"agent_message\""),
+        "the log is whole"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_damaged_or_cannot_go_on_costs_the_talk_and_not_the_run() {
+    let world = talking_world().await;
+    next_attempt(&world, 1).await;
+    let good = world.rows().session.clone().unwrap();
+    // The program does not know the session that the snapshot names.
+    let text = String::from_utf8_lossy(&good.bytes).replace("sessions/s-1", "sessions/s-9");
+    world.rows().session.as_mut().unwrap().bytes = text.into_bytes();
+    next_attempt(&world, 2).await;
+    assert_eq!(said(&world), ["", "resume s-1", ""]);
+    // The snapshot is cut.
+    let half = good.bytes[..good.bytes.len() - 3].to_vec();
+    world.rows().session.as_mut().unwrap().bytes = half;
+    next_attempt(&world, 3).await;
+    assert_eq!(said(&world)[3..], [""]);
+    let logs: String = world.rows().logs.values().map(String::as_str).collect();
+    for words in [
+        "cannot go on, the work begins afresh",
+        "is not restored, the work begins afresh",
+    ] {
+        assert!(logs.contains(words), "{words}: {logs}");
+    }
 }
