@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
     agent_cli::{AgentCli, placeholders},
-    run_api::{MCP_PATH, MODELS_PATH, RunFacts},
+    run_api::{MODELS_PATH, RunFacts},
 };
 
 use super::{
@@ -86,7 +86,6 @@ impl Fillings {
             ("{runner}", Some(runner.display().to_string())),
             ("{run_url}", Some(client.address(""))),
             ("{models_url}", models),
-            ("{mcp_url}", Some(client.address(MCP_PATH))),
             ("{run_token}", Some(client.token().to_owned())),
         ];
         let filled = filled.into_iter();
@@ -117,6 +116,11 @@ impl Fillings {
         names.all(|name| self.0.contains_key(name))
     }
 
+    /// Whether the program is told to go on with a session.
+    fn resume(&self, cli: &AgentCli) -> bool {
+        !cli.resume.is_empty() && self.0.contains_key("{session}")
+    }
+
     fn all(&self, words: &[String]) -> Vec<String> {
         words.iter().map(|word| self.fill(word)).collect()
     }
@@ -128,7 +132,7 @@ fn words(cli: &AgentCli, fillings: &Fillings) -> Vec<String> {
     for group in cli.options.iter().filter(|group| fillings.has_all(group)) {
         words.extend(fillings.all(group));
     }
-    if fillings.has_all(&["{session}".to_owned()]) {
+    if fillings.resume(cli) {
         words.extend(fillings.all(&cli.resume));
     }
     words.extend(fillings.all(&cli.end));
@@ -231,7 +235,7 @@ pub(crate) async fn run(
     }
     drop(fs::remove_file(places.group_file()));
     let status = status.context("wait for the command")?;
-    let resumed = fillings.has_all(&["{session}".to_owned()]);
+    let resumed = fillings.resume(&facts.cli);
     if resumed && !status.success() && !end.is_cancelled() && hearing.has_not_begun() {
         return Ok(None);
     }

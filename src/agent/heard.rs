@@ -112,12 +112,16 @@ fn heard(format: OutputFormat, event: &Value) -> Option<Heard> {
     }
 }
 
-/// A session's name goes into the program's words: letters, digits and dashes are taken.
 fn session(name: &Value) -> Option<Heard> {
     let name = name.as_str()?;
+    is_session(name).then(|| Heard::Session(name.to_owned()))
+}
+
+/// Whether a text may be a session's name. It goes into the program's words, whoever wrote it
+/// down: letters, digits and inner dashes.
+pub(crate) fn is_session(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    let good = (1..=128).contains(&name.len()) && name.chars().all(plain);
-    (good && !name.starts_with('-')).then(|| Heard::Session(name.to_owned()))
+    (1..=128).contains(&name.len()) && name.chars().all(plain) && !name.starts_with('-')
 }
 
 fn message(text: &Value) -> Option<Heard> {

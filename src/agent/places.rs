@@ -5,7 +5,7 @@ use std::{fs, io, path::PathBuf};
 
 use crate::domain::ids::AttemptNo;
 
-use super::machine::CommandEnd;
+use super::{heard::is_session, machine::CommandEnd};
 
 /// The file in the home that names the session the program was in last.
 pub(crate) const SESSION_FILE: &str = "codexk8s-session";
@@ -62,9 +62,10 @@ impl Places {
         fs::create_dir_all(&self.home)
     }
 
-    /// The session to go on with.
+    /// The session to go on with. A snapshot may have brought the name along.
     pub(crate) fn session(&self) -> Option<String> {
-        fs::read_to_string(self.session_file()).ok()
+        let name = fs::read_to_string(self.session_file()).ok();
+        name.filter(|name| is_session(name))
     }
 
     /// The command's process group, while it runs.

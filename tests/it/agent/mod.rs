@@ -245,15 +245,21 @@ async fn a_session_that_is_damaged_or_cannot_go_on_costs_the_talk_and_not_the_ru
     next_attempt(&world, 1).await;
     let good = world.rows().session.clone().unwrap();
     // The program does not know the session that the snapshot names.
-    let text = String::from_utf8_lossy(&good.bytes).replace("sessions/s-1", "sessions/s-9");
+    let text_of = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let text = text_of(&good.bytes).replace("sessions/s-1", "sessions/s-9");
     world.rows().session.as_mut().unwrap().bytes = text.into_bytes();
     next_attempt(&world, 2).await;
     assert_eq!(said(&world), ["", "resume s-1", ""]);
+    // A name that would be an option of the program is none.
+    let text = text_of(&good.bytes).replace("codexk8s-sessions-1", "codexk8s-session--x");
+    world.rows().session.as_mut().unwrap().bytes = text.into_bytes();
+    next_attempt(&world, 3).await;
+    assert_eq!(said(&world)[3..], [""]);
     // The snapshot is cut.
     let half = good.bytes[..good.bytes.len() - 3].to_vec();
     world.rows().session.as_mut().unwrap().bytes = half;
-    next_attempt(&world, 3).await;
-    assert_eq!(said(&world)[3..], [""]);
+    next_attempt(&world, 4).await;
+    assert_eq!(said(&world)[4..], [""]);
     let logs: String = world.rows().logs.values().map(String::as_str).collect();
     for words in [
         "cannot go on, the work begins afresh",
