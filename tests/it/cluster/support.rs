@@ -64,14 +64,58 @@ async fn install(cluster: &RealCluster) {
     if !cluster.controllers {
         apply(cluster, &default_accounts());
     }
-    // Policies hold once the API server has noticed them.
-    let caller = Caller::new(cluster, ALMIGHTY).await;
-    let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
-        "name": "codex-k8s-tests-probe", "labels": {"codex-k8s.dev/managed-by": "codex-k8s"}}});
-    until("the policies hold", || async {
-        caller.create("/api/v1/namespaces", &object).await.err()
-    })
-    .await;
+    apply(cluster, &[namespace(PROBED)]);
+    // Policies hold once the API server has noticed them, each by itself.
+    for (policy, user, place, object) in refusals() {
+        let caller = Caller::new(cluster, user).await;
+        until(&format!("the policy {policy} holds"), || async {
+            let refused = caller.create(&place, &object).await.err()?;
+            refused.contains(policy).then_some(())
+        })
+        .await;
+    }
+}
+
+/// A namespace with the platform's mark, of no run.
+const PROBED: &str = "codex-k8s-tests-probed";
+
+fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "name": name, "labels": {"codex-k8s.dev/managed-by": "codex-k8s"}}})
+}
+
+/// What each policy refuses alone: its name, who asks, where, and for what.
+fn refusals() -> [(&'static str, &'static str, String, Value); 4] {
+    let within = |resource: &str| format!("/api/v1/namespaces/{PROBED}/{resource}");
+    let marked = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+        "name": "x", "labels": {"codex-k8s.dev/run": "x"}}});
+    let pod = json!({"containers": [{"name": "x", "image": "x"}], "hostNetwork": true});
+    let template = json!({"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"},
+        "template": {"metadata": {"labels": {"app": "x"}}, "spec": pod}});
+    let unmarked = json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "codex-k8s-tests-unmarked"}});
+    let namespaces = "/api/v1/namespaces".to_owned();
+    [
+        (
+            "codex-k8s-namespace-marks",
+            ALMIGHTY,
+            namespaces.clone(),
+            namespace("codex-k8s-tests-marked"),
+        ),
+        ("codex-k8s-platform-writes", PLATFORM, namespaces, unmarked),
+        (
+            "codex-k8s-run-marks",
+            ALMIGHTY,
+            within("configmaps"),
+            marked,
+        ),
+        (
+            "codex-k8s-run-pods",
+            ALMIGHTY,
+            within("podtemplates"),
+            template,
+        ),
+    ]
 }
 
 fn apply(cluster: &RealCluster, items: &[Value]) {
