@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
     agent_cli::{AgentCli, placeholders},
-    run_api::{MODELS_PATH, RunFacts},
+    run_api::{MCP_PATH, MODELS_PATH, RunFacts},
 };
 
 use super::{
@@ -86,6 +86,7 @@ impl Fillings {
             ("{runner}", Some(runner.display().to_string())),
             ("{run_url}", Some(client.address(""))),
             ("{models_url}", models),
+            ("{mcp_url}", Some(client.address(MCP_PATH))),
             ("{run_token}", Some(client.token().to_owned())),
         ];
         let filled = filled.into_iter();

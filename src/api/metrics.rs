@@ -17,6 +17,8 @@ pub struct ApiMetrics {
     pub pushes: IntCounterVec,
     /// Calls of models by provider and what became of them.
     model_calls: IntCounterVec,
+    /// Calls of tools by tool and what became of them.
+    tool_calls: IntCounterVec,
     /// Tokens by provider and kind.
     model_tokens: IntCounterVec,
 }
@@ -54,6 +56,11 @@ impl ApiMetrics {
                 "Calls of models by provider and outcome.",
                 &["provider", "outcome"],
             )?,
+            tool_calls: counter(
+                "codexk8s_tool_calls_total",
+                "Calls of the platform's tools by tool and outcome; `other` is not granted.",
+                &["tool", "outcome"],
+            )?,
             model_tokens: counter(
                 "codexk8s_model_tokens_total",
                 "Tokens used, as providers told them: `input` holds `cached`.",
@@ -68,6 +75,11 @@ impl ApiMetrics {
     pub(crate) fn count_model_call(&self, provider: &str, outcome: &str) {
         let calls = self.model_calls.with_label_values(&[provider, outcome]);
         calls.inc();
+    }
+
+    /// Counts a call of a tool.
+    pub(crate) fn count_tool_call(&self, tool: &str, outcome: &str) {
+        self.tool_calls.with_label_values(&[tool, outcome]).inc();
     }
 
     /// Counts tokens; unknown ones are not.

@@ -15,6 +15,7 @@ mod body;
 mod error;
 mod forge_git;
 pub mod git;
+pub mod mcp;
 mod metrics;
 pub mod models;
 mod ops;

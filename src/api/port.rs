@@ -9,15 +9,21 @@ use url::Url;
 
 use crate::domain::{
     Timestamp,
-    approval::{Approval, Verdict},
+    approval::{Approval, ApprovalId, Verdict},
     event::FlowEvent,
-    fact::{Fact, PushFact, PushOutcome},
-    ids::{AttemptNo, BranchName, CommitSha, ProjectKey, RepositoryId, RepositoryName, RunId},
+    fact::{Fact, PushFact, PushOutcome, WaitFact},
+    ids::{
+        AttemptNo, BranchName, CommitSha, LabelName, ProjectKey, RepositoryId, RepositoryName,
+        RunId, Subject,
+    },
     run::{FrozenRun, LogsAbsent, Run, RunState},
     run_api::LogChunk,
 };
 
-use super::models::{ModelCallRecord, TokensUsed};
+use super::{
+    mcp::ToolCallRecord,
+    models::{ModelCallRecord, TokensUsed},
+};
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +142,30 @@ pub trait RunStore: Send + Sync {
 
     /// The tokens used by a run, and by its project since the day (UTC) began.
     async fn tokens_used(&self, run: RunId, project: &ProjectKey) -> Result<TokensUsed, PortError>;
+
+    /// What a run asked for.
+    async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, PortError>;
+
+    /// All that a run asked for, by id.
+    async fn approvals_of(&self, run: RunId) -> Result<Vec<Approval>, PortError>;
+
+    /// The labels of an issue or pull request, as last read; `None` where it is not read.
+    async fn labels_of(&self, subject: Subject) -> Result<Option<Vec<LabelName>>, PortError>;
+
+    /// What an attempt last said about its waiting, and when.
+    async fn wait_of(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+    ) -> Result<Option<(WaitFact, Timestamp)>, PortError>;
+
+    /// Writes down a call of a tool.
+    async fn insert_tool_call(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+        call: &ToolCallRecord,
+    ) -> Result<(), PortError>;
 
     /// Writes down a call of a model.
     async fn insert_model_call(

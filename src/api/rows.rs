@@ -5,16 +5,18 @@ use async_trait::async_trait;
 
 use crate::{
     domain::{
-        approval::{Approval, Verdict},
+        Timestamp,
+        approval::{Approval, ApprovalId, Verdict},
         event::FlowEvent,
-        fact::{Fact, PushFact, PushOutcome},
-        ids::{AttemptNo, IssueNumber, ProjectKey, RepositoryId, RunId, Subject},
+        fact::{Fact, PushFact, PushOutcome, WaitFact},
+        ids::{AttemptNo, IssueNumber, LabelName, ProjectKey, RepositoryId, RunId, Subject},
         run::{LogsAbsent, Run},
         run_api::LogChunk,
     },
     store::{self, ApiStore, StoreError},
 };
 
+use super::mcp::ToolCallRecord;
 use super::models::{ModelCallRecord, TokensUsed};
 use super::port::{
     Inserted, PortError, RunAccess, RunFilter, RunStore, SessionBlob, StaffStore, StoredChunk,
@@ -152,6 +154,43 @@ impl RunStore for ApiStore {
             started_at: call.started_at,
         };
         Ok(Self::insert_model_call(self, &row).await?)
+    }
+
+    async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, PortError> {
+        Ok(self.approval_of_id(id).await?)
+    }
+
+    async fn approvals_of(&self, run: RunId) -> Result<Vec<Approval>, PortError> {
+        Ok(Self::approvals_of(self, run).await?)
+    }
+
+    async fn labels_of(&self, subject: Subject) -> Result<Option<Vec<LabelName>>, PortError> {
+        Ok(Self::labels_of(self, subject).await?)
+    }
+
+    async fn wait_of(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+    ) -> Result<Option<(WaitFact, Timestamp)>, PortError> {
+        Ok(Self::wait_of(self, run, attempt).await?)
+    }
+
+    async fn insert_tool_call(
+        &self,
+        run: RunId,
+        attempt: AttemptNo,
+        call: &ToolCallRecord,
+    ) -> Result<(), PortError> {
+        let row = store::NewToolCall {
+            run,
+            attempt,
+            tool: call.tool.clone(),
+            arguments: call.arguments.clone(),
+            outcome: call.outcome,
+            detail: call.detail.clone(),
+        };
+        Ok(Self::insert_tool_call(self, &row).await?)
     }
 
     async fn latest_session(&self, run: RunId) -> Result<Option<SessionBlob>, PortError> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub const RUN_TOKEN: &str = "{run_token}";
 
 /// Placeholders that a runner fills, in words, environment and files alike.
-pub const PLACEHOLDERS: [&str; 11] = [
+pub const PLACEHOLDERS: [&str; 12] = [
     "{model}",
     "{reasoning}",
     "{session}",
@@ -23,6 +23,7 @@ pub const PLACEHOLDERS: [&str; 11] = [
     "{runner}",
     "{run_url}",
     "{models_url}",
+    "{mcp_url}",
     RUN_TOKEN,
 ];
 

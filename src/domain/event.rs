@@ -70,6 +70,12 @@ pub enum EventKind {
     /// A run's first pod was seen at work.
     #[strum(serialize = "run.started")]
     RunStarted,
+    /// A run began to wait for people; its time stands still.
+    #[strum(serialize = "run.wait.paused")]
+    RunWaiting,
+    /// A run goes on after people answered, or without their answer.
+    #[strum(serialize = "run.wait.resumed")]
+    RunResumed,
     /// A run began to stop.
     #[strum(serialize = "run.stopping")]
     RunStopping,

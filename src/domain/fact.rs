@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Timestamp,
-    ids::{AttemptNo, BranchName, CommitSha, LabelName, RunId},
+    approval::ApprovalId,
+    ids::{AttemptNo, BranchName, CommitSha, IssueNumber, LabelName, RunId},
 };
 
 /// A fact as stored: rows are only ever inserted.
@@ -39,6 +40,44 @@ pub enum Fact {
         /// Why, for people.
         reason: String,
     },
+    /// The agent wants labels changed.
+    Labels(LabelsFact),
+    /// The agent waits for people.
+    Wait(WaitFact),
+}
+
+/// Labels that an agent wants on and off; those that ask for work are requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelsFact {
+    /// The issue or pull request: one of the run's own.
+    pub number: IssueNumber,
+    /// Wanted on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<LabelName>,
+    /// Wanted off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<LabelName>,
+}
+
+/// That an agent waits for what people decide on one of its run's requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitFact {
+    /// The request.
+    pub approval: ApprovalId,
+    /// Where the waiting stands.
+    pub stage: WaitStage,
+}
+
+/// Where an agent's waiting stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitStage {
+    /// Its call is held open.
+    Asking,
+    /// It was told to end: its attempt hands in no result, and the next one is told the answer.
+    Parked,
+    /// It was told what was decided.
+    Answered,
 }
 
 /// A push that passed the checks of the run API and waits to be pushed on.

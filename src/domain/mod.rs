@@ -25,6 +25,7 @@ pub mod run_api;
 pub mod run_keys;
 pub mod run_token;
 pub mod snapshot;
+pub mod tools;
 pub mod trigger;
 
 /// A moment, in UTC. Which clock it comes from is said by the field that holds it:

@@ -194,6 +194,9 @@ pub struct Run {
     pub result: Option<ResultRecord>,
     /// When its time is up (database clock); moves while it waits.
     pub timeout_at: Option<Timestamp>,
+    /// Since when it waits (database clock); none where it does not.
+    #[serde(default)]
+    pub waiting_since: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was launched.
@@ -217,6 +220,13 @@ impl Run {
             repository: self.repository,
             number: self.number,
         }
+    }
+
+    /// Whether it works on an issue or pull request: its own, or a pull request of its work.
+    pub fn works_on(&self, number: IssueNumber) -> bool {
+        let revises = self.frozen.as_ref().and_then(|frozen| frozen.revises);
+        let numbers = [Some(self.number), Some(self.work_item), self.pull_request];
+        numbers.contains(&Some(number)) || revises == Some(number)
     }
 
     /// The issue whose branch this is.
@@ -253,6 +263,8 @@ pub enum AttemptState {
     Reported,
     /// Its pod ended or was lost without a result.
     Lost,
+    /// It ended to wait for people. It is no failure: the next one starts with their answer.
+    Parked,
 }
 
 /// One try at a run's work.

@@ -20,6 +20,8 @@ pub const RUN_API_PREFIX: &str = "/run/v1";
 pub const GIT_PATH: &str = "/run/v1/git";
 /// The path below which providers of models lie, each under its name.
 pub const MODELS_PATH: &str = "/run/v1/models";
+/// The path of the platform's tools, by the Model Context Protocol.
+pub const MCP_PATH: &str = "/run/v1/mcp";
 /// The header that names a session's format.
 pub const SESSION_FORMAT_HEADER: &str = "x-codexk8s-session-format";
 /// The longest session: larger ones say more than an agent can read again.

@@ -1,6 +1,6 @@
-//! Approvals: what finished agents ask for, put to people and carried out.
+//! Approvals: what agents ask for, put to people and carried out.
 //!
-//! 1. A request in an accepted result becomes a row ([`super::requests`]).
+//! 1. A request by a tool or in an accepted result becomes a row ([`super::requests`]).
 //! 2. One comment says what is asked, who decides and by which code; it is edited to its
 //!    outcome. Where its text is not ours any more, another one with another code replaces it.
 //! 3. What people decided is judged in [`super::decisions`].
@@ -32,7 +32,7 @@ use crate::{
         ids::Subject,
         messages,
         report::ReportState,
-        run::{Run, RunState},
+        run::Run,
         trigger::{Disposition, Trigger, TriggerKind, TriggerSource, WaitReason, WithdrawnBy},
     },
 };
@@ -46,9 +46,7 @@ pub(super) fn step_approvals(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
         .filter_map(|row| Some((row.subject(), row.kind.clone()?)))
         .collect();
     for run in index.runs.values() {
-        if run.state == RunState::Succeeded {
-            step_requests(index, plan, run, &mut open);
-        }
+        step_requests(index, plan, run, &mut open);
     }
     let thread = Thread::new(index);
     for approval in index.approvals.values() {

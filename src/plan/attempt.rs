@@ -12,6 +12,7 @@ use super::{
     index::Index,
     moves::{move_run, report_quiet, stop_run, update_run},
     stop::delete_jobs,
+    wait,
 };
 use crate::{
     cluster::{
@@ -82,7 +83,7 @@ fn forgotten<'a>(
     let jobs = index.in_cluster(&run.id)?.jobs.iter().copied();
     jobs.filter(|job| {
         let number = number_of(job).0;
-        number > after && number <= frozen.max_attempts
+        number > after && number <= frozen.max_attempts + wait::MOST_PARKED
     })
     .max_by_key(|job| number_of(job))
 }
@@ -134,6 +135,7 @@ fn step_attempt(
     match attempt.state {
         AttemptState::Reported => {}
         AttemptState::Lost => after_loss(index, plan, run, frozen, attempt),
+        AttemptState::Parked => after_parking(index, plan, run, attempt),
         AttemptState::Starting | AttemptState::Running => {
             watch(index, plan, run, frozen, attempt);
         }
@@ -227,16 +229,25 @@ fn watch(
         return;
     }
     if let Some(reason) = loss(index, attempt, rows) {
-        move_attempt(plan, run, attempt, AttemptState::Lost, Some(&reason));
+        let (to, line) = if wait::is_parked(index, attempt) {
+            (AttemptState::Parked, "ended to wait for people")
+        } else {
+            (AttemptState::Lost, "is lost")
+        };
+        move_attempt(plan, run, attempt, to, Some(&reason));
         plan.report_run(
             run,
             ReportState::Acting,
-            format!("attempt {} is lost: {reason}", attempt.number),
+            format!("attempt {} {line}: {reason}", attempt.number),
         );
         return;
     }
     if job.is_none() && pod.is_none() {
         apply(index, plan, run, frozen, attempt);
+        return;
+    }
+    if run.state == RunState::WaitingMcp {
+        wait::report(index, plan, run);
         return;
     }
     let line = if works {
@@ -302,7 +313,8 @@ fn after_loss(
     frozen: &FrozenRun,
     attempt: &Attempt,
 ) {
-    if attempt.number.0 >= frozen.max_attempts {
+    // Those that ended to wait do not count.
+    if attempt.number.0 - wait::parked(index, attempt) >= frozen.max_attempts {
         let reason = attempt
             .reason
             .clone()
@@ -318,19 +330,7 @@ fn after_loss(
         );
         return;
     }
-    if let Some(rows) = index.in_cluster(&run.id) {
-        delete_jobs(plan, run, rows);
-        if !rows.jobs.is_empty() || !rows.pods.is_empty() {
-            report_quiet(
-                plan,
-                run,
-                ReportState::Waiting,
-                "waits until the lost attempt is gone from the cluster",
-            );
-            return;
-        }
-    } else {
-        report_quiet(plan, run, ReportState::Unknown, index.cluster_unknown());
+    if !is_cleared(index, plan, run) {
         return;
     }
     let doubled = u32::try_from(attempt.number.0 - 1).unwrap_or(0).min(6);
@@ -347,6 +347,34 @@ fn after_loss(
         return;
     }
     start(index, plan, run, AttemptNo(attempt.number.0 + 1));
+}
+
+/// The next attempt starts with the answer that the parked one waited for; while there is none,
+/// nothing runs.
+fn after_parking(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, attempt: &Attempt) {
+    if !is_cleared(index, plan, run) {
+        return;
+    }
+    if wait::is_open(index, run) {
+        wait::report(index, plan, run);
+    } else {
+        start(index, plan, run, AttemptNo(attempt.number.0 + 1));
+    }
+}
+
+/// Whether nothing of a run's earlier attempts is left in the cluster; deletes what is.
+fn is_cleared(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> bool {
+    let Some(rows) = index.in_cluster(&run.id) else {
+        report_quiet(plan, run, ReportState::Unknown, index.cluster_unknown());
+        return false;
+    };
+    delete_jobs(plan, run, rows);
+    if rows.jobs.is_empty() && rows.pods.is_empty() {
+        return true;
+    }
+    let line = "waits until the attempt that ended is gone from the cluster";
+    report_quiet(plan, run, ReportState::Waiting, line);
+    false
 }
 
 fn start(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, number: AttemptNo) {

@@ -368,6 +368,7 @@ pub(super) fn new_run(index: &Index<'_>, work_item: Subject, trigger: &Trigger) 
         pull_request: None,
         result: None,
         timeout_at: None,
+        waiting_since: None,
         created_at: index.now(),
         preparing_at: None,
         started_at: None,

@@ -15,6 +15,7 @@ use super::{
     reasons::{is_answered, refusal_text},
     sighting::{report, withdrawn_by},
     standing::is_standing,
+    tools,
 };
 use crate::domain::{
     event::EventKind,
@@ -83,7 +84,8 @@ fn finish_run(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
     }
     let reachable = index.repositories.contains_key(&run.repository);
     let chain = [
-        comment::status as Link,
+        tools::labels as Link,
+        comment::status,
         comment::learning,
         output_labels,
         stale_labels,

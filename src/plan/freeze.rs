@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use super::{context::context, index::Index, reopen, revise::revised_pull};
+use super::{context::context, index::Index, reopen, revise::revised_pull, tools};
 use crate::{
     cluster::manifests::namespace_name,
     desired::model::{
@@ -223,6 +223,7 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         policy: agent.spec.policy.to_string(),
         image: agent.spec.image.clone(),
         models: models(desired, project, &cli, &model)?,
+        tools: tools::grant(desired, project, policy),
         cli,
         environment: agent.spec.environment.clone(),
         model: Some(model),

@@ -55,7 +55,9 @@ mod sighting;
 mod standing;
 mod standstill;
 mod stop;
+mod tools;
 mod upkeep;
+mod wait;
 
 pub use self::{
     action::{
@@ -95,7 +97,9 @@ fn plan_project(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     disposition::step_dispositions(index, plan);
     queue::step_queue(index, plan);
     environment::step_environments(index, plan);
+    wait::step_waits(index, plan);
     attempt::step_attempts(index, plan);
+    tools::step_tools(index, plan);
     publish::step_pushes(index, plan);
     result::step_results(index, plan);
     stop::step_stopping(index, plan);

@@ -1,4 +1,5 @@
-//! Requests: what an accepted result asks for becomes a row, with the policy frozen in it.
+//! Requests: what an agent asks for by a tool or in an accepted result becomes a row, with the
+//! policy frozen in it.
 //!
 //! What is no trigger of the catalogue, what the agent may not ask for and what is asked for
 //! already is written down as refused, and said in the report.
@@ -13,6 +14,7 @@ use super::{
     builder::PlanBuilder,
     comment,
     index::Index,
+    tools,
 };
 use crate::{
     desired::model::{Asked, Desired, LabelMeaning},
@@ -25,7 +27,7 @@ use crate::{
         forge::SubjectState,
         ids::{EventId, LabelName, Subject},
         report::ReportState,
-        run::Run,
+        run::{Run, RunState},
         trigger::TriggerKind,
     },
 };
@@ -40,8 +42,11 @@ pub(super) fn step_requests(
     run: &Run,
     open: &mut BTreeSet<(Subject, TriggerKind)>,
 ) {
-    let asked = run.result.as_ref().map(|result| &result.answer.requests);
-    let targets: BTreeSet<&LabelName> = asked.into_iter().flatten().take(MAX_REQUESTS).collect();
+    let told = run.result.as_ref().map(|result| &result.answer.requests);
+    let told = told.filter(|_| run.state == RunState::Succeeded);
+    let asked = tools::requests(index, run);
+    let all = asked.into_iter().chain(told.into_iter().flatten());
+    let targets: BTreeSet<&LabelName> = all.take(MAX_REQUESTS).collect();
     for target in targets {
         let id = ApprovalId::of(&run.id, ApprovalAction::StartStage, target);
         if index.approvals.contains_key(&id) {

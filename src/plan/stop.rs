@@ -12,6 +12,7 @@ use super::{
     moves::{end_pending, move_run, stop_run},
     reopen,
     sighting::withdrawn_by,
+    wait,
 };
 use crate::{
     cluster::{
@@ -62,8 +63,8 @@ fn stop_reason(index: &Index<'_>, run: &Run) -> Option<(Outcome, String)> {
         let reason = format!("`{label}` asks for work, which ends the discussion");
         return Some((Outcome::Cancelled, reason));
     }
-    if run.timeout_at.is_some_and(|at| at <= index.now()) {
-        return Some((Outcome::TimedOut, "its time is up".to_owned()));
+    if let Some(reason) = wait::out_of_time(index, run) {
+        return Some((Outcome::TimedOut, reason.to_owned()));
     }
     let suspended = index
         .desired()

@@ -123,7 +123,11 @@ impl ApiStore {
         }
         let first = match fact {
             Fact::Result(_) => self.result_of(run, attempt).await?,
-            Fact::Heartbeat | Fact::Push(_) | Fact::Ended { .. } => None,
+            Fact::Heartbeat
+            | Fact::Push(_)
+            | Fact::Ended { .. }
+            | Fact::Labels(_)
+            | Fact::Wait(_) => None,
         };
         first
             .map(|id| FactInserted { id, new: false })

@@ -352,6 +352,14 @@ impl ApiStore {
         row.map(Approval::try_from).transpose()
     }
 
+    /// What a run asked for, in order of id.
+    pub async fn approvals_of(&self, run: RunId) -> Result<Vec<Approval>, StoreError> {
+        let rows = select_approvals!("where a.run_id = $1 order by a.approval_id", run.0)
+            .fetch_all(&self.pool)
+            .await?;
+        all(rows)
+    }
+
     /// The role of a member by login, as the accepted config lists it.
     pub async fn member_role(
         &self,

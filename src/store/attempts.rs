@@ -54,7 +54,7 @@ impl HolderTx {
                  reason = coalesce($6, reason),
                  started_at = case when $4::attempt_state = 'starting' then started_at
                      else coalesce(started_at, platform_now()) end,
-                 ended_at = case when $4::attempt_state in ('reported', 'lost')
+                 ended_at = case when $4::attempt_state in ('reported', 'lost', 'parked')
                      then coalesce(ended_at, platform_now()) else ended_at end,
                  updated_at = platform_now()
              where run_id = $1 and attempt = $2 and state = $3",

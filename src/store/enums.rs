@@ -73,7 +73,7 @@ pg_enum!(
 pg_enum!(
     PgAttemptState = AttemptState,
     "attempt_state",
-    [Starting, Running, Reported, Lost]
+    [Starting, Running, Reported, Lost, Parked]
 );
 pg_enum!(
     PgEnvironmentState = EnvironmentState,
@@ -126,6 +126,8 @@ pub(super) enum PgFactKind {
     Push,
     Result,
     Ended,
+    Labels,
+    Wait,
 }
 
 impl From<&Fact> for PgFactKind {
@@ -135,6 +137,8 @@ impl From<&Fact> for PgFactKind {
             Fact::Push(_) => Self::Push,
             Fact::Result(_) => Self::Result,
             Fact::Ended { .. } => Self::Ended,
+            Fact::Labels(_) => Self::Labels,
+            Fact::Wait(_) => Self::Wait,
         }
     }
 }

@@ -20,13 +20,13 @@ const LOCK: i64 = 0x0c0d_e8f5;
 
 /// Tables that the API's login may add rows to.
 const INSERTS: &str = "run_facts, push_packs, log_chunks, sessions, \
-    approval_decisions, model_calls";
+    approval_decisions, model_calls, tool_calls";
 
 /// Tables that the API's login may read.
 const SELECTS: &str = "_sqlx_migrations, approval_decisions, approvals, attempts, clock_offset, config_candidate, \
     config_revisions, effects, environments, flow_events, forge_issues, forge_pulls, lease, \
     log_chunks, members, model_calls, projects, push_outcomes, push_packs, report_lines, repositories, \
-    run_facts, runs, sessions, slots, triggers";
+    run_facts, runs, sessions, slots, tool_calls, triggers";
 
 /// The API's login.
 #[derive(Debug, Clone)]

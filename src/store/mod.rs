@@ -41,6 +41,7 @@ mod reports;
 mod retention;
 mod rows;
 mod runs;
+mod tool_calls;
 mod triggers;
 mod wake;
 
@@ -68,6 +69,7 @@ pub use model_calls::{ModelUse, NewModelCall, TokensUsed};
 pub use people::{Member, ProjectMembers};
 pub use retention::{Expired, Kept};
 pub use runs::{Change, RunChanges, Transition};
+pub use tool_calls::{NewToolCall, ToolCall};
 pub use wake::{Notice, WakeStream};
 
 use crate::domain::Timestamp;

@@ -50,6 +50,7 @@ pub(super) struct RunRow {
     pub(super) pull_request: Option<i64>,
     pub(super) result: Option<Json<ResultRecord>>,
     pub(super) timeout_at: Option<Time>,
+    pub(super) waiting_since: Option<Time>,
     pub(super) created_at: Time,
     pub(super) preparing_at: Option<Time>,
     pub(super) started_at: Option<Time>,
@@ -69,7 +70,7 @@ macro_rules! select_runs {
                    r.actor as "actor: _", r.state as "state: _", r.outcome as "outcome: _",
                    r.reason, r.held, r.priority, r.frozen as "frozen: _", r.branch, r.slot,
                    r.accepted_head, r.pull_request, r.result as "result: _", r.timeout_at,
-                   r.created_at, r.preparing_at, r.started_at, r.stopping_at, r.finished_at,
+                   r.waiting_since, r.created_at, r.preparing_at, r.started_at, r.stopping_at, r.finished_at,
                    r.finalized_at, r.version
                from runs r "# + $tail
             $(, $arg)*
@@ -110,6 +111,7 @@ impl From<RunRow> for Run {
             pull_request: row.pull_request.map(IssueNumber),
             result: row.result.map(|json| json.0),
             timeout_at: row.timeout_at,
+            waiting_since: row.waiting_since,
             created_at: row.created_at,
             preparing_at: row.preparing_at,
             started_at: row.started_at,

@@ -210,6 +210,9 @@ impl HolderTx {
                  pull_request = coalesce($14, pull_request),
                  result = coalesce($15, result),
                  timeout_at = case when $16 then $17 else timeout_at end,
+                 waiting_since = case when $4 in ('waiting_mcp', 'waiting_owner_review')
+                         then platform_now()
+                     when $4 is not null then null else waiting_since end,
                  preparing_at = case when $4 = 'preparing' then platform_now() else preparing_at end,
                  started_at = case when $4 = 'running' then coalesce(started_at, platform_now())
                      else started_at end,

@@ -8,7 +8,10 @@ use axum::{
 };
 
 use crate::domain::{
-    fact::{Fact, ResultRecord},
+    fact::{Fact, ResultRecord, WaitStage},
+    ids::AttemptNo,
+    messages::answers_block,
+    run::RunState,
     run_api::{CommitAuthor, EndedNotice, GIT_PATH, MAX_RESULT_BYTES, Order, RunFacts},
 };
 
@@ -16,6 +19,7 @@ use super::{
     super::{
         body,
         error::{ApiError, ApiResult},
+        mcp,
         port::Inserted,
         staff,
     },
@@ -25,6 +29,8 @@ use super::{
 
 /// A notice is a sentence.
 const MAX_NOTICE_BYTES: usize = 16 * 1024;
+/// Heartbeats after which a program that was told to end and to wait is ended.
+const PARKING_HEARTBEATS: u32 = 3;
 /// What of a runner's reason is kept.
 const MAX_REASON_CHARS: usize = 500;
 
@@ -45,6 +51,7 @@ async fn facts(api: &RunApi, caller: &Caller) -> ApiResult<RunFacts> {
         .map_err(staff::refused)?
         .ok_or_else(ApiError::unauthorized)?;
     let handed_in = api.store.has_result(caller.run(), caller.attempt()).await;
+    let answers = answers(api, caller).await?;
     let Some(branch) = run.branch.clone() else {
         tracing::error!(run.id = %run.id, "a launched run has no branch");
         return Err(ApiError::internal());
@@ -62,7 +69,7 @@ async fn facts(api: &RunApi, caller: &Caller) -> ApiResult<RunFacts> {
         changes_files: frozen.changes_files(),
         accepted_head: run.accepted_head.clone(),
         git_path: GIT_PATH.to_owned(),
-        prompt: frozen.prompt.clone(),
+        prompt: format!("{answers}{}", frozen.prompt),
         cli: frozen.cli.clone(),
         environment: frozen.environment.clone(),
         model: frozen.model.clone(),
@@ -75,6 +82,16 @@ async fn facts(api: &RunApi, caller: &Caller) -> ApiResult<RunFacts> {
         pace: api.settings.pace(frozen.timeout_seconds),
         result_handed_in: handed_in.map_err(staff::refused)?,
     })
+}
+
+/// What people decided on requests of earlier attempts, for the one that goes on.
+async fn answers(api: &RunApi, caller: &Caller) -> ApiResult<String> {
+    if caller.attempt() == AttemptNo(1) {
+        return Ok(String::new());
+    }
+    let asked = api.store.approvals_of(caller.run()).await;
+    let asked = asked.map_err(staff::refused)?;
+    Ok(answers_block(&caller.frozen()?.locale, &asked))
 }
 
 /// Takes a heartbeat; the answer is how the platform stops a runner.
@@ -91,7 +108,24 @@ pub(super) async fn heartbeat(
         return Ok(Json(Order::Stop { reason }));
     }
     caller.say(&api, &Fact::Heartbeat).await?;
+    if state == RunState::WaitingMcp && is_overstaying(&api, &caller).await? {
+        let reason = "the attempt waits for people; the next one goes on with their answer";
+        return Ok(Json(Order::Stop {
+            reason: reason.to_owned(),
+        }));
+    }
     Ok(Json(Order::Continue))
+}
+
+/// Whether an attempt that was told to end and to wait has had time enough to do so.
+async fn is_overstaying(api: &RunApi, caller: &Caller) -> ApiResult<bool> {
+    let wait = api.store.wait_of(caller.run(), caller.attempt()).await;
+    let wait = wait.map_err(staff::refused)?;
+    let grace = api.settings.heartbeat * PARKING_HEARTBEATS;
+    Ok(wait.is_some_and(|(wait, at)| {
+        let since = (caller.access.now - at).to_std().unwrap_or_default();
+        wait.stage == WaitStage::Parked && since > grace
+    }))
 }
 
 /// Takes the attempt's result record, once.
@@ -102,6 +136,10 @@ pub(super) async fn result(
 ) -> ApiResult<StatusCode> {
     let caller = caller(&api, &headers).await?;
     caller.must_be_live()?;
+    if mcp::is_parked(&api, &caller).await? {
+        let message = "the attempt waits for people; the next one goes on with their answer";
+        return Err(ApiError::conflict("run_waits", message));
+    }
     let record: ResultRecord = body::json(&headers, body, MAX_RESULT_BYTES).await?;
     if record
         .head

@@ -19,13 +19,14 @@ use axum::{
 };
 
 use crate::domain::{
-    run_api::{MAX_PACK_BYTES, Pace},
+    run_api::{MAX_PACK_BYTES, MCP_PATH, Pace},
     run_keys::RunKeys,
 };
 
 use super::{
     error::ApiError,
     git::{self, GitCaches},
+    mcp,
     metrics::ApiMetrics,
     models::{self, ModelKeys},
     port::{GitRemotes, RunStore},
@@ -33,6 +34,7 @@ use super::{
 
 pub(crate) use auth::{Caller, caller};
 pub(crate) use facts::is_commit;
+pub(crate) use output::redactor;
 
 /// How the run API is set up.
 #[derive(Debug, Clone)]
@@ -51,6 +53,8 @@ pub struct RunApiSettings {
     pub push_bytes: u64,
     /// How long a push waits for its outcome.
     pub push_wait: Duration,
+    /// How long a call of a tool is held open that waits for people.
+    pub tool_hold: Duration,
     /// The folder for caches and quarantines of Git objects.
     pub git_dir: PathBuf,
     /// Certificates to trust besides the system's, for Git at the forge.
@@ -68,6 +72,8 @@ impl RunApiSettings {
             last_words: Duration::from_mins(1),
             push_bytes: MAX_PACK_BYTES,
             push_wait: Duration::from_mins(2),
+            // Agents give a tool a minute.
+            tool_hold: Duration::from_secs(45),
             git_dir,
             ca_file: None,
         }
@@ -145,6 +151,7 @@ pub fn run_router(api: RunApi) -> Router {
             "/run/v1/session",
             get(output::read_session).put(output::save_session),
         )
+        .route(MCP_PATH, any(mcp::serve))
         .route("/run/v1/git/info/refs", get(git::refs))
         .route("/run/v1/git/git-upload-pack", post(git::upload_pack))
         .route("/run/v1/git/git-receive-pack", post(git::receive_pack))

@@ -59,7 +59,7 @@ pub(super) async fn logs(
 }
 
 /// What takes secrets out of a pod's texts: of the values it holds we know its token.
-pub(super) fn redactor(api: &RunApi, caller: &Caller) -> Redactor {
+pub(crate) fn redactor(api: &RunApi, caller: &Caller) -> Redactor {
     let access = &caller.access;
     let token = api
         .keys

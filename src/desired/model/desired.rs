@@ -25,8 +25,8 @@ use crate::domain::{
     agent_cli::AgentCli,
     forge::ForgeKind,
     ids::{
-        AgentKey, BranchName, CommitSha, Locale, ProjectKey, RepositoryName, Revision, StageKind,
-        UserId,
+        AgentKey, BranchName, CommitSha, LabelName, Locale, ProjectKey, RepositoryName, Revision,
+        StageKind, UserId,
     },
     trigger::TriggerKind,
 };
@@ -158,6 +158,27 @@ impl Desired {
             .iter()
             .find(|entry| without_brackets(&entry.label.folded()) == bare);
         reasoning.map(|entry| LabelMeaning::Reasoning(entry.effort))
+    }
+
+    /// Every label that means something in a project, with its meaning.
+    pub fn labels_in(&self, project: &ProjectKey) -> Vec<(LabelName, LabelMeaning)> {
+        let models = &self.platform.models;
+        let model = models.catalogue.iter();
+        let model = model.filter_map(|model| {
+            let meaning = LabelMeaning::Model(model.id.clone());
+            Some((model.label.clone()?, meaning))
+        });
+        let reasoning = models.reasoning.iter().map(|entry| {
+            let meaning = LabelMeaning::Reasoning(entry.effort);
+            (entry.label.clone(), meaning)
+        });
+        let entries = self.labels.entries();
+        let entries = entries.map(|(label, meaning, _)| (label.clone(), meaning));
+        let own = self
+            .project(project)
+            .and_then(|project| project.spec.priority_label.clone());
+        let own = own.map(|label| (label, LabelMeaning::Priority));
+        entries.chain(model).chain(reasoning).chain(own).collect()
     }
 
     /// What a label means in a project: as [`Self::label`], and its own priority label.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::duration::DurationText;
-use crate::domain::ids::StageKind;
+use crate::domain::{ids::StageKind, tools::ToolName};
 
 /// Limits and time-outs of the agents that refer to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +26,13 @@ pub struct AgentPolicySpec {
     /// `ApprovalPolicy`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requestable_stages: Option<BTreeSet<StageKind>>,
+    /// The platform's tools that an agent is given; all when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<BTreeSet<ToolName>>,
+    /// Labels beside the catalogue that an agent may put on and take off with its tools: names,
+    /// or the beginning of names before a `*`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub writable_labels: BTreeSet<String>,
 }
 
 impl Default for AgentPolicySpec {
@@ -36,6 +43,8 @@ impl Default for AgentPolicySpec {
             max_attempts: 3,
             owner_review_timeout: DurationText::from_hours(24),
             requestable_stages: None,
+            tools: None,
+            writable_labels: BTreeSet::new(),
         }
     }
 }

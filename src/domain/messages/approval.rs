@@ -25,8 +25,8 @@ words! {
     AskWord {
         Title: "The agent asks for {}", "Агент просит: {}";
         Body:
-            "Its work here is done, and it asks for the next step. Nothing starts without a person's word.",
-            "Его работа здесь закончена, и он просит о следующем шаге. Без решения человека ничего не начнётся.";
+            "It asks for a further step. Nothing starts without a person's word.",
+            "Он просит о дальнейшем шаге. Без решения человека ничего не начнётся.";
         Code: "Code", "Код";
         Who: "Who decides", "Кто решает";
         Owner: "members with the project's highest role", "участники с высшей ролью в проекте";

@@ -9,6 +9,7 @@ use crate::domain::{
         Revision,
     },
     model_route::ModelRoute,
+    tools::ToolGrant,
 };
 
 /// Everything fixed at launch; config changes after it do not touch the run.
@@ -31,6 +32,9 @@ pub struct FrozenRun {
     /// Where its model calls go; `None` where it makes none.
     #[serde(default)]
     pub models: Option<ModelRoute>,
+    /// What its agent may do with the platform's tools.
+    #[serde(default)]
+    pub tools: ToolGrant,
     /// Environment of the agent command; never secrets.
     pub environment: std::collections::BTreeMap<String, String>,
     /// The model, where one is set.

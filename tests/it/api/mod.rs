@@ -2,6 +2,7 @@
 
 mod approvals;
 mod logs;
+mod mcp;
 mod models;
 mod push;
 mod run;

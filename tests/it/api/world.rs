@@ -13,21 +13,28 @@ use async_trait::async_trait;
 use codex_k8s::{
     api::{
         ApiMetrics, ModelCallRecord, ModelKeys, RunApi, RunApiParts, RunApiSettings, TokensUsed,
+        mcp::ToolCallRecord,
         port::{GitRemote, GitRemotes, Inserted, PortError, RunAccess, RunStore, SessionBlob},
         run_router, serve,
     },
     domain::{
         agent_cli::AgentCli,
-        fact::{Fact, PushFact, PushOutcome, ResultRecord},
+        approval::{Approval, ApprovalId},
+        fact::{Fact, LabelsFact, PushFact, PushOutcome, ResultRecord, WaitFact},
         forge::ForgeKind,
-        ids::{AttemptNo, CommitSha, IssueNumber, ProjectKey, RepositoryId, RepositoryName, RunId},
+        ids::{
+            AttemptNo, CommitSha, IssueNumber, LabelName, ProjectKey, RepositoryId, RepositoryName,
+            RunId, Subject,
+        },
         run::{ChoiceSource, CommitIdentity, FrozenRun, PullRequestRule, Run, RunState},
         run_api::LogChunk,
         run_keys::RunKeys,
+        tools::{ToolGrant, ToolName},
         trigger::{TriggerIdentity, TriggerKind, TriggerSource},
     },
     sandbox::github::{GitHubModel, GitHubModelConfig, Lag, Permission, RepositorySeed, TokenSeed},
 };
+use strum::IntoEnumIterator as _;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const REPO: &str = "example-org/app";
@@ -50,6 +57,14 @@ pub(crate) struct Rows {
     pub(crate) model_calls: Vec<ModelCallRecord>,
     /// Tokens that other runs of the project used today.
     pub(crate) used_by_others: u64,
+    /// What the agent wants of labels.
+    pub(crate) wishes: Vec<LabelsFact>,
+    /// What each attempt said of its waiting.
+    pub(crate) waits: Vec<(AttemptNo, WaitFact, chrono::DateTime<chrono::Utc>)>,
+    pub(crate) approvals: Vec<Approval>,
+    /// The labels of the run's issue.
+    pub(crate) labels: Vec<LabelName>,
+    pub(crate) tool_calls: Vec<ToolCallRecord>,
 }
 
 pub(crate) struct World {
@@ -90,6 +105,7 @@ impl World {
         settings.grace = Duration::from_secs(2);
         settings.push_wait = Duration::from_secs(20);
         settings.push_bytes = 256 * 1024;
+        settings.tool_hold = Duration::from_millis(1_200);
         let api = RunApi::new(RunApiParts {
             models: ModelKeys::new(Some(dir.path().join("keys")), None, None).unwrap(),
             store: memory.clone(),
@@ -257,6 +273,8 @@ impl RunStore for Memory {
                 }
             },
             Fact::Push(_) => panic!("pushes come with their pack"),
+            Fact::Labels(labels) => rows.wishes.push(labels.clone()),
+            Fact::Wait(wait) => rows.waits.push((attempt, wait.clone(), chrono::Utc::now())),
         }
         Ok(Inserted::New)
     }
@@ -321,6 +339,40 @@ impl RunStore for Memory {
         Ok(self.rows()?.session.clone())
     }
 
+    async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, PortError> {
+        let rows = self.rows()?;
+        Ok(rows.approvals.iter().find(|row| row.id == id).cloned())
+    }
+
+    async fn approvals_of(&self, _run: RunId) -> Result<Vec<Approval>, PortError> {
+        Ok(self.rows()?.approvals.clone())
+    }
+
+    async fn labels_of(&self, subject: Subject) -> Result<Option<Vec<LabelName>>, PortError> {
+        let rows = self.rows()?;
+        Ok((subject == rows.run.work_subject()).then(|| rows.labels.clone()))
+    }
+
+    async fn wait_of(
+        &self,
+        _run: RunId,
+        attempt: AttemptNo,
+    ) -> Result<Option<(WaitFact, chrono::DateTime<chrono::Utc>)>, PortError> {
+        let rows = self.rows()?;
+        let newest = rows.waits.iter().rfind(|wait| wait.0 == attempt);
+        Ok(newest.map(|(_, wait, at)| (wait.clone(), *at)))
+    }
+
+    async fn insert_tool_call(
+        &self,
+        _run: RunId,
+        _attempt: AttemptNo,
+        call: &ToolCallRecord,
+    ) -> Result<(), PortError> {
+        self.rows()?.tool_calls.push(call.clone());
+        Ok(())
+    }
+
     async fn tokens_used(
         &self,
         _run: RunId,
@@ -380,6 +432,11 @@ fn rows(command: &[&str]) -> Rows {
         session: None,
         model_calls: Vec::new(),
         used_by_others: 0,
+        wishes: Vec::new(),
+        waits: Vec::new(),
+        approvals: Vec::new(),
+        labels: Vec::new(),
+        tool_calls: Vec::new(),
     }
 }
 
@@ -414,6 +471,7 @@ fn run(command: &[&str]) -> Run {
         pull_request: None,
         result: None,
         timeout_at: None,
+        waiting_since: None,
         created_at: chrono::Utc::now(),
         preparing_at: None,
         started_at: None,
@@ -434,6 +492,13 @@ fn frozen(command: &[&str]) -> FrozenRun {
         image: "agent".to_owned(),
         cli: AgentCli::plain(command.iter().map(|word| (*word).to_owned()).collect()),
         models: None,
+        tools: ToolGrant {
+            tools: ToolName::iter().collect(),
+            requests: ["run:qa".into()].into(),
+            labels: ["need:qa".into()].into(),
+            reserved: ["run:dev".into(), "state:blocked".into()].into(),
+            patterns: ["area/*".to_owned()].into(),
+        },
         environment: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
         model: None,
         model_source: ChoiceSource::default(),

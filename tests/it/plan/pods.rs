@@ -8,7 +8,11 @@ use codex_k8s::{
         },
     },
     domain::{
-        fact::{Answer, Explanation, Fact, PushFact, ResultRecord, ResultStatus, RunFact},
+        approval::{ApprovalAction, ApprovalId},
+        fact::{
+            Answer, Explanation, Fact, LabelsFact, PushFact, ResultRecord, ResultStatus, RunFact,
+            WaitFact, WaitStage,
+        },
         ids::{LabelName, RunId},
         run::{AttemptState, Run},
     },
@@ -103,6 +107,30 @@ impl World {
             pack_bytes: 10,
         };
         self.tell(run, attempt, Fact::Push(push));
+        true
+    }
+
+    /// The run's agent wants labels on and off; says whether it could.
+    pub(super) fn wishes(&mut self, run: RunId, add: &[LabelName], remove: &[LabelName]) -> bool {
+        let Some((found, attempt)) = self.speaks(run) else {
+            return false;
+        };
+        let wanted = LabelsFact {
+            number: found.work_item,
+            add: add.to_vec(),
+            remove: remove.to_vec(),
+        };
+        self.tell(run, attempt, Fact::Labels(wanted));
+        true
+    }
+
+    /// The run's agent waits for what people decide on a label; says whether it could.
+    pub(super) fn waits(&mut self, run: RunId, label: &LabelName, stage: WaitStage) -> bool {
+        let Some((_, attempt)) = self.speaks(run) else {
+            return false;
+        };
+        let approval = ApprovalId::of(&run, ApprovalAction::StartStage, label);
+        self.tell(run, attempt, Fact::Wait(WaitFact { approval, stage }));
         true
     }
 

@@ -264,7 +264,7 @@ impl Player {
                 world.failing.remove(&action_name(action));
                 world.losing.remove(&action_name(action));
             }
-            ["pod" | "result", ..] | ["push", _] => self.pod(words),
+            ["pod" | "result" | "tool" | "wait", ..] | ["push", _] => self.pod(words),
             ["pass"] => {
                 self.pass();
             }
@@ -332,6 +332,19 @@ impl Player {
             }
             ["pod", number, "gone"] => world.pod_vanishes(run_of(world, number)),
             ["pod", number, "waits", reason] => world.pod_waits(run_of(world, number), reason),
+            ["tool", number, ref changes @ ..] => {
+                let of = |sign| {
+                    let labels = changes.iter().filter_map(|word| word.strip_prefix(sign));
+                    labels.map(LabelName::new).collect::<Vec<_>>()
+                };
+                let run = run_of(world, number);
+                assert!(world.wishes(run, &of('+'), &of('-')), "it cannot speak");
+            }
+            ["wait", number, label, stage] => {
+                let stage = serde_json::from_value(stage.into()).expect("a stage of waiting");
+                let run = run_of(world, number);
+                assert!(world.waits(run, &label.into(), stage), "it cannot speak");
+            }
             ["push", number] => assert!(world.push(run_of(world, number)), "it cannot push"),
             ["result", number, "asks", ref labels @ ..] => {
                 let labels: Vec<_> = labels.iter().map(|label| LabelName::new(*label)).collect();

@@ -274,6 +274,7 @@ pub(crate) fn run(trigger: &Trigger) -> Run {
         pull_request: None,
         result: None,
         timeout_at: None,
+        waiting_since: None,
         created_at: at(0),
         preparing_at: None,
         started_at: None,

@@ -183,7 +183,10 @@ impl World {
                 attempt.state = *to;
                 attempt.reason = reason.clone().or(attempt.reason.take());
                 attempt.started_at.get_or_insert(now);
-                if matches!(to, AttemptState::Reported | AttemptState::Lost) {
+                if matches!(
+                    to,
+                    AttemptState::Reported | AttemptState::Lost | AttemptState::Parked
+                ) {
                     attempt.ended_at.get_or_insert(now);
                 }
                 self.recorded.extend(event.clone());
@@ -298,6 +301,7 @@ impl World {
         }
         run.state = to;
         run.version += 1;
+        run.waiting_since = (to == RunState::WaitingMcp).then_some(now);
         match to {
             RunState::Preparing => run.preparing_at = Some(now),
             RunState::Running => {
