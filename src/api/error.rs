@@ -105,11 +105,17 @@ impl ApiError {
     }
 }
 
+/// The code of an error answer, for whoever writes down what was refused.
+#[derive(Debug, Clone)]
+pub(crate) struct ErrorCode(pub(crate) String);
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let unauthorized = self.status == StatusCode::UNAUTHORIZED;
         let unavailable = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        let code = ErrorCode(self.body.code.clone());
         let mut response = (self.status, Json(self.body)).into_response();
+        response.extensions_mut().insert(code);
         let headers = response.headers_mut();
         if unauthorized {
             // Git asks for credentials only where a scheme is named.

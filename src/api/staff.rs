@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, Request, State},
+    extract::{MatchedPath, Path, Query, Request, State},
     middleware::{self, Next},
     response::Response,
     routing::{get, post},
@@ -73,7 +73,14 @@ async fn guard(
     let given = secret::bearer(request.headers()).unwrap_or_default();
     match &context.token {
         Some(expected) if secret::same(expected, given) => Ok(next.run(request).await),
-        _ => Err(ApiError::unauthorized()),
+        _ => {
+            let route = request.extensions().get::<MatchedPath>();
+            tracing::info!(
+                http.route = route.map(MatchedPath::as_str),
+                "refused a call of the staff API without its token"
+            );
+            Err(ApiError::unauthorized())
+        }
     }
 }
 

@@ -37,13 +37,14 @@ const TOKEN_SECONDS: i64 = 24 * 60 * 60;
 const INSTALLATION: &str = "codex-k8s.dev/installation";
 
 /// What `manifests/base` gives the platform in any installation, in the order of its needs.
-const MANIFESTS: [&str; 8] = [
+const MANIFESTS: [&str; 9] = [
     include_str!("../../manifests/base/namespace.yaml"),
     include_str!("../../manifests/base/service-account.yaml"),
     include_str!("../../manifests/base/rbac/platform.yaml"),
     include_str!("../../manifests/base/rbac/agents.yaml"),
     include_str!("../../manifests/base/admission/run-pods.yaml"),
     include_str!("../../manifests/base/admission/run-marks.yaml"),
+    include_str!("../../manifests/base/admission/run-objects.yaml"),
     include_str!("../../manifests/base/admission/namespace-marks.yaml"),
     include_str!("../../manifests/base/admission/platform-writes.yaml"),
 ];

@@ -5,6 +5,8 @@ use std::{fs, path::Path};
 
 /// The page of what the platform is put through.
 const FAULTS_PAGE: &str = "docs/faults.md";
+/// The threat model, and what agents try.
+const SECURITY_PAGE: &str = "docs/security.md";
 
 #[track_caller]
 fn check_page(path: &str, expected: &str) {
@@ -44,28 +46,47 @@ fn the_page_of_stages_is_up_to_date() {
     );
 }
 
-#[test]
-fn the_page_of_faults_shows_what_seeds_draw() {
-    let (begin, end) = ("<!-- drawn: begin -->\n", "<!-- drawn: end -->");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FAULTS_PAGE);
+/// A page with a part between two marks that the code writes.
+#[track_caller]
+fn check_part(page: &str, mark: &str, expected: &str) {
+    let (begin, end) = (
+        format!("<!-- {mark}: begin -->\n"),
+        format!("<!-- {mark}: end -->"),
+    );
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
     let found = fs::read_to_string(path).unwrap();
-    let (before, rest) = found.split_once(begin).expect("the table begins");
-    let (_, after) = rest.split_once(end).expect("the table ends");
-    let drawn = crate::world::page::drawn();
-    check_page(FAULTS_PAGE, &format!("{before}{begin}{drawn}{end}{after}"));
+    let (before, rest) = found.split_once(&begin).expect("the part begins");
+    let (_, after) = rest.split_once(&end).expect("the part ends");
+    check_page(page, &format!("{before}{begin}{expected}{end}{after}"));
 }
 
 #[test]
-fn the_page_of_faults_names_tests_that_exist() {
+fn the_page_of_faults_shows_what_seeds_draw() {
+    check_part(FAULTS_PAGE, "drawn", &crate::world::page::drawn());
+}
+
+#[test]
+fn the_page_on_security_shows_what_agents_try() {
+    let table = crate::sandbox::hostile::page::table();
+    check_part(SECURITY_PAGE, "tried", &table);
+}
+
+#[test]
+fn pages_name_tests_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = sources(&root.join("src")) + &sources(&root.join("tests/it"));
-    let page = fs::read_to_string(root.join(FAULTS_PAGE)).unwrap();
-    let named = named_tests(&page);
-    let absent: Vec<_> = named
-        .iter()
-        .filter(|name| !sources.contains(&format!("fn {name}(")))
-        .collect();
-    assert!(absent.is_empty() && named.len() > 20, "{absent:?}");
+    for (page, least) in [(FAULTS_PAGE, 20), (SECURITY_PAGE, 3)] {
+        let page = fs::read_to_string(root.join(page)).unwrap();
+        let named = named_tests(&page);
+        let absent: Vec<_> = named
+            .iter()
+            .filter(|name| {
+                !sources.contains(&format!("fn {name}("))
+                    && !sources.contains(&format!("mod {name};"))
+            })
+            .collect();
+        assert!(absent.is_empty() && named.len() >= least, "{absent:?}");
+    }
 }
 
 /// The last parts of all paths in backquotes that name a function of ours.

@@ -18,7 +18,7 @@ mod meter;
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     body::{Body, Bytes},
     extract::{Path, RawQuery, State},
     response::{IntoResponse, Response},
@@ -39,7 +39,7 @@ use crate::domain::{
 
 use super::{
     body,
-    error::ApiError,
+    error::{ApiError, ErrorCode},
     run::{Caller, RunApi, caller},
     staff,
 };
@@ -111,7 +111,8 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let ApiError { status, body } = self.0;
         let error = json!({ "type": body.code, "code": body.code, "message": body.message });
-        (status, Json(json!({ "type": "error", "error": error }))).into_response()
+        let answer = Json(json!({ "type": "error", "error": error }));
+        (status, Extension(ErrorCode(body.code)), answer).into_response()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::domain::{
     fact::Fact,
     ids::{AttemptNo, RunId},
     run::{FrozenRun, RunState},
-    run_token::RunToken,
+    run_token::{RunToken, TokenClaim},
 };
 
 use super::{
@@ -53,6 +53,11 @@ pub(crate) async fn caller(api: &RunApi, headers: &HeaderMap) -> ApiResult<Calle
         return Err(ApiError::unauthorized());
     }
     Ok(Caller { access })
+}
+
+/// Whom a request's token proves, whatever its run's row says of it.
+pub(super) fn claim(api: &RunApi, headers: &HeaderMap) -> Option<TokenClaim> {
+    api.keys.verify(&token(headers)?)
 }
 
 impl Caller {

@@ -2,7 +2,8 @@
 //!
 //! Every call carries the run token and is checked against the run's row. What
 //! is taken is stored as a fact; a run that is stopping gets its last words in
-//! for a short while, an older attempt none.
+//! for a short while, an older attempt none. What is refused stands in the log
+//! with the run that asked, as far as its token proves one.
 
 mod auth;
 mod facts;
@@ -24,7 +25,7 @@ use crate::domain::{
 };
 
 use super::{
-    error::ApiError,
+    error::{ApiError, ErrorCode},
     git::{self, GitCaches},
     mcp,
     metrics::ApiMetrics,
@@ -156,8 +157,8 @@ pub fn run_router(api: RunApi) -> Router {
         .route("/run/v1/git/git-upload-pack", post(git::upload_pack))
         .route("/run/v1/git/git-receive-pack", post(git::receive_pack))
         .route("/run/v1/models/{provider}/{*path}", any(models::call))
-        .layer(middleware::from_fn_with_state(api.clone(), count))
         .fallback(|| async { ApiError::not_found("no such path") })
+        .layer(middleware::from_fn_with_state(api.clone(), count))
         .with_state(api)
 }
 
@@ -167,6 +168,7 @@ async fn count(
     request: Request,
     next: Next,
 ) -> Response {
+    let claim = auth::claim(&api, request.headers());
     let response = next.run(request).await;
     let route = path.as_ref().map_or("other", MatchedPath::as_str);
     let class = match response.status().as_u16() / 100 {
@@ -179,5 +181,16 @@ async fn count(
         .run_calls
         .with_label_values(&[route, class])
         .inc();
+    if response.status().is_client_error() {
+        let code = response.extensions().get::<ErrorCode>();
+        tracing::info!(
+            run.id = claim.map(|claim| tracing::field::display(claim.run)),
+            run.attempt = claim.map(|claim| claim.attempt.0),
+            http.route = route,
+            http.status = response.status().as_u16(),
+            code = code.map(|code| code.0.as_str()),
+            "refused a call of the run API"
+        );
+    }
     response
 }

@@ -14,7 +14,7 @@ const VOLUME: &str = "has a volume of a kind that runs may not use";
 const ACCOUNT: &str = "takes a service account that is not the run's own";
 
 /// What makes pods: the path below a namespace's, and the object around a pod's spec.
-fn makers(pod: &Value) -> Vec<(&'static str, Value)> {
+pub(crate) fn makers(pod: &Value) -> Vec<(&'static str, Value)> {
     let template = json!({"metadata": {"labels": {"app": "x"}}, "spec": pod});
     let mut ends = template.clone();
     ends["spec"]["restartPolicy"] = json!("Never");
@@ -61,7 +61,7 @@ fn makers(pod: &Value) -> Vec<(&'static str, Value)> {
 }
 
 /// The path of a maker's resource.
-fn collection(namespace: &str, maker: &(&str, Value)) -> String {
+pub(crate) fn collection(namespace: &str, maker: &(&str, Value)) -> String {
     let group = match maker.1["apiVersion"].as_str().unwrap() {
         "v1" => "/api/v1".to_owned(),
         group => format!("/apis/{group}"),
@@ -70,7 +70,7 @@ fn collection(namespace: &str, maker: &(&str, Value)) -> String {
 }
 
 /// A pod that nothing is wrong with.
-fn fine() -> Value {
+pub(crate) fn fine() -> Value {
     json!({
         "serviceAccountName": "codex-runner",
         "automountServiceAccountToken": false,
@@ -88,7 +88,7 @@ fn fine() -> Value {
     })
 }
 
-fn container() -> Value {
+pub(crate) fn container() -> Value {
     json!({"name": "x", "image": "x", "env": [
             {"name": "A", "value": "a"},
             {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}],
@@ -185,7 +185,7 @@ fn bad_pods(namespace: &str) -> Vec<(Value, &'static str)> {
     bad
 }
 
-fn merge(into: &mut Value, change: &Value) {
+pub(crate) fn merge(into: &mut Value, change: &Value) {
     let Some(fields) = change.as_object().filter(|_| into.is_object()) else {
         *into = change.clone();
         return;

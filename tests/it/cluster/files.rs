@@ -23,7 +23,7 @@ const POD_MAKERS: [&str; 10] = [
     "batch/jobs",
 ];
 
-fn manifests() -> PathBuf {
+pub(super) fn manifests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests")
 }
 
@@ -42,7 +42,7 @@ fn yaml_files(folder: &Path) -> BTreeSet<PathBuf> {
 }
 
 /// The documents of a file.
-fn documents(path: &Path) -> Vec<Value> {
+pub(super) fn documents(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
     serde_yaml::Deserializer::from_str(&text)
         .map(|document| {
@@ -53,7 +53,7 @@ fn documents(path: &Path) -> Vec<Value> {
 }
 
 /// All objects of a kind below `base` and the overlays, by name.
-fn objects(kind: &str) -> BTreeMap<String, Value> {
+pub(super) fn objects(kind: &str) -> BTreeMap<String, Value> {
     yaml_files(&manifests())
         .iter()
         // A patch is a part of an object.
@@ -163,7 +163,7 @@ fn every_policy_is_bound_to_refuse_and_says_why() {
         objects("ValidatingAdmissionPolicy"),
         objects("ValidatingAdmissionPolicyBinding"),
     );
-    assert_eq!(policies.len(), 4);
+    assert_eq!(policies.len(), 5);
     for (name, policy) in &policies {
         assert_eq!(policy["spec"]["failurePolicy"], "Fail", "{name}");
         let bound = &bindings[name]["spec"];
@@ -185,7 +185,9 @@ fn the_policies_know_the_platform_by_the_account_that_it_runs_as() {
     assert_eq!(base["namespace"], namespace.as_str());
     let user = format!("'system:serviceaccount:{namespace}:{name}'");
     for (policy, object) in objects("ValidatingAdmissionPolicy") {
-        assert!(object.to_string().contains(&user), "{policy}");
+        // It is about the accounts of runs, and nobody else.
+        let of_runs = policy == "codex-k8s-run-objects";
+        assert_eq!(object.to_string().contains(&user), !of_runs, "{policy}");
     }
     let deployment = &objects("Deployment")["codex-k8s"]["spec"]["template"]["spec"];
     assert_eq!(deployment["serviceAccountName"], name);
@@ -298,4 +300,31 @@ fn the_platform_starts_with_these_settings_and_needs_each_secret_of_the_example(
         }
     }
     assert_eq!(needed, secret_keys());
+}
+
+#[test]
+fn each_pod_of_the_platform_mounts_the_secrets_that_it_reads_and_no_other() {
+    let pods = own_pods();
+    let apis = &pods["Deployment codex-k8s-api"];
+    let mut named: BTreeSet<String> = BTreeSet::new();
+    for variable in apis["containers"][0]["env"].as_array().unwrap() {
+        let path = variable["value"].as_str().unwrap_or_default();
+        let key = path.strip_prefix("/etc/codex-k8s/secrets/");
+        named.extend(key.map(str::to_owned));
+    }
+    let volumes = apis["volumes"].as_array().unwrap();
+    let secret = |name: &str| {
+        let volume = volumes.iter().find(|volume| volume["name"] == name);
+        volume.expect("it is there")["secret"].clone()
+    };
+    let items = secret("secrets")["items"].clone();
+    let items = items.as_array().expect("not the whole Secret");
+    let mounted: BTreeSet<String> = items
+        .iter()
+        .map(|item| item["key"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(mounted, named);
+    assert!(!mounted.contains("forge-token") && !mounted.contains("database-url"));
+    // A key for each provider, whoever they are.
+    assert!(secret("models").get("items").is_none());
 }

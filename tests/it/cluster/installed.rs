@@ -53,7 +53,7 @@ async fn no_policy_has_an_expression_that_the_server_warns_of() {
             policy["metadata"]["name"]
         );
     }
-    assert_eq!(seen, 4);
+    assert_eq!(seen, 5);
 }
 
 /// Environments with each level, and each role or none.

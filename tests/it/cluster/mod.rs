@@ -1,8 +1,10 @@
 //! What `manifests/` installs: read as files, and taken by a real API server.
 
-mod admission;
+pub(crate) mod admission;
+mod evaluate;
 mod files;
 mod installed;
 mod marks;
+mod network;
 mod rights;
-mod support;
+pub(crate) mod support;

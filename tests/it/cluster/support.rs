@@ -46,10 +46,15 @@ const INSTALLED: [&str; 9] = [
 
 /// The real cluster with the manifests in it; `None` leaves the test out.
 pub(super) async fn installed() -> Option<RealCluster> {
-    static INSTALL: OnceCell<()> = OnceCell::const_new();
     let cluster = RealCluster::for_test()?;
-    INSTALL.get_or_init(|| install(&cluster)).await;
+    install_once(&cluster).await;
     Some(cluster)
+}
+
+/// Brings the manifests into the cluster and waits until every policy holds.
+pub(crate) async fn install_once(cluster: &RealCluster) {
+    static INSTALL: OnceCell<()> = OnceCell::const_new();
+    INSTALL.get_or_init(|| install(cluster)).await;
 }
 
 async fn install(cluster: &RealCluster) {
@@ -64,7 +69,7 @@ async fn install(cluster: &RealCluster) {
     if !cluster.controllers {
         apply(cluster, &default_accounts());
     }
-    apply(cluster, &[namespace(PROBED)]);
+    apply(cluster, &[namespace(PROBED), probing()]);
     // Policies hold once the API server has noticed them, each by itself.
     for (policy, user, place, object) in refusals() {
         let caller = Caller::new(cluster, user).await;
@@ -84,8 +89,19 @@ fn namespace(name: &str) -> Value {
         "name": name, "labels": {"codex-k8s.dev/managed-by": "codex-k8s"}}})
 }
 
+/// Who has an agent's rights there.
+const PROBING: &str = "system:serviceaccount:codex-k8s-tests-probed:default";
+
+fn probing() -> Value {
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "probing", "namespace": PROBED},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+            "name": "codex-k8s-agent-edit"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": PROBED}]})
+}
+
 /// What each policy refuses alone: its name, who asks, where, and for what.
-fn refusals() -> [(&'static str, &'static str, String, Value); 4] {
+fn refusals() -> [(&'static str, &'static str, String, Value); 5] {
     let within = |resource: &str| format!("/api/v1/namespaces/{PROBED}/{resource}");
     let marked = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
         "name": "x", "labels": {"codex-k8s.dev/run": "x"}}});
@@ -95,6 +111,8 @@ fn refusals() -> [(&'static str, &'static str, String, Value); 4] {
     let unmarked = json!({"apiVersion": "v1", "kind": "Namespace",
         "metadata": {"name": "codex-k8s-tests-unmarked"}});
     let namespaces = "/api/v1/namespaces".to_owned();
+    let held = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+        "name": "x", "finalizers": ["example.org/stay"]}});
     [
         (
             "codex-k8s-namespace-marks",
@@ -109,6 +127,7 @@ fn refusals() -> [(&'static str, &'static str, String, Value); 4] {
             within("configmaps"),
             marked,
         ),
+        ("codex-k8s-run-objects", PROBING, within("configmaps"), held),
         (
             "codex-k8s-run-pods",
             ALMIGHTY,

@@ -2,6 +2,7 @@
 
 mod agents;
 mod crash;
+pub(crate) mod hostile;
 mod path;
 mod real;
 mod replicas;

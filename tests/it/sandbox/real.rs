@@ -122,13 +122,13 @@ async fn a_hundred_passes_write_nothing(stage: &mut Stage, cluster: &RealCluster
 }
 
 /// The audit log from a moment on.
-struct Audit<'a> {
+pub(super) struct Audit<'a> {
     path: &'a Path,
     from: u64,
 }
 
 impl<'a> Audit<'a> {
-    fn from_now(cluster: &'a RealCluster) -> Self {
+    pub(super) fn from_now(cluster: &'a RealCluster) -> Self {
         let path = cluster.audit_log.as_deref();
         let path = path.expect("a cluster of our own keeps an audit log");
         let from = fs::metadata(path).unwrap().len();
@@ -137,17 +137,23 @@ impl<'a> Audit<'a> {
 
     /// What the platform's ServiceAccount asked for.
     fn of_platform(&self) -> Vec<Request> {
+        let lines = self.lines().into_iter();
+        lines
+            .filter(|line| line["user"]["username"] == PLATFORM)
+            .filter_map(|line| Request::read(&line))
+            .collect()
+    }
+
+    /// All of it.
+    pub(super) fn lines(&self) -> Vec<Value> {
         let bytes = fs::read(self.path).unwrap();
         let from = usize::try_from(self.from).unwrap();
         let text = String::from_utf8_lossy(&bytes[from..]);
         // The last line may not be whole yet.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let lines = whole
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap());
+        let lines = whole.lines();
         lines
-            .filter(|line: &Value| line["user"]["username"] == PLATFORM)
-            .filter_map(|line| Request::read(&line))
+            .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     }
 }
@@ -238,14 +244,14 @@ fn run_namespaces(stage: &Stage, cluster: &RealCluster) -> Vec<String> {
     names_of(&namespaces, "/metadata/name")
 }
 
-fn names_of(list: &Value, pointer: &str) -> Vec<String> {
+pub(super) fn names_of(list: &Value, pointer: &str) -> Vec<String> {
     let items = list["items"].as_array().unwrap().iter();
     items
         .map(|item| item.pointer(pointer).unwrap().as_str().unwrap().to_owned())
         .collect()
 }
 
-fn get(cluster: &RealCluster, what: &[&str]) -> Value {
+pub(super) fn get(cluster: &RealCluster, what: &[&str]) -> Value {
     let text = kubectl(cluster, &[&["get", "--output=json"], what].concat());
     serde_json::from_str(&text).unwrap()
 }
