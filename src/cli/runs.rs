@@ -23,7 +23,7 @@ use crate::{
         model_route::Amount,
         run::{Attempt, Run, RunState},
     },
-    store::{ApiStore, ModelUse, RunFilter, Store, StoreSettings},
+    store::{ApiStore, ModelUse, RunFilter, Store, StoreSettings, ToolCall},
 };
 
 /// The fewest digits that stand for a run.
@@ -254,6 +254,7 @@ struct Shown {
     run: RunView,
     attempts: Vec<Attempt>,
     models: ModelUse,
+    tools: Vec<ToolCall>,
     events: Vec<FlowEvent>,
 }
 
@@ -261,6 +262,7 @@ async fn show(rows: &ApiStore, asked: &RunRef, output: Output) -> anyhow::Result
     let run = asked.found(rows).await?;
     let attempts = rows.attempts_of(run.id).await?;
     let models = rows.model_use(run.id).await?;
+    let tools = rows.tool_calls(run.id).await?;
     let events = rows.events_of(run.id).await?;
     let printer = Printer::new();
     if output == Output::Json {
@@ -269,6 +271,7 @@ async fn show(rows: &ApiStore, asked: &RunRef, output: Output) -> anyhow::Result
             run,
             attempts,
             models,
+            tools,
             events,
         })?);
     }
@@ -284,6 +287,13 @@ async fn show(rows: &ApiStore, asked: &RunRef, output: Output) -> anyhow::Result
         printer.table(
             &["attempt", "state", "began", "ended", "reason"],
             attempts.iter().map(attempt_line),
+        )?;
+    }
+    if !tools.is_empty() {
+        printer.line(Tone::Plain, "")?;
+        printer.table(
+            &["at", "tool", "outcome", "with", "why"],
+            tools.iter().map(tool_line),
         )?;
     }
     if !events.is_empty() {
@@ -323,6 +333,7 @@ fn fields(run: &Run, names: &Names) -> Vec<(&'static str, Option<String>)> {
         ("launched", run.preparing_at.map(moment)),
         ("started", run.started_at.map(moment)),
         ("times out", run.timeout_at.map(moment)),
+        ("waits since", run.waiting_since.map(moment)),
         ("stopping", run.stopping_at.map(moment)),
         ("finished", run.finished_at.map(moment)),
     ]
@@ -343,6 +354,16 @@ fn model_use(used: &ModelUse) -> Option<String> {
         0 => text,
         unknown => format!("{text}; of {unknown} calls the tokens are unknown"),
     })
+}
+
+fn tool_line(call: &ToolCall) -> Vec<String> {
+    vec![
+        moment(call.at),
+        call.tool.clone(),
+        call.outcome.clone(),
+        call.arguments.to_string(),
+        call.detail.clone().unwrap_or_default().replace('\n', " "),
+    ]
 }
 
 fn attempt_line(attempt: &Attempt) -> Vec<String> {

@@ -58,6 +58,7 @@ mod stop;
 mod tools;
 mod upkeep;
 mod wait;
+mod workload;
 
 pub use self::{
     action::{

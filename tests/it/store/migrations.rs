@@ -113,7 +113,8 @@ async fn the_api_login_may_insert_facts_and_change_nothing() {
             "model_calls",
             "push_packs",
             "run_facts",
-            "sessions"
+            "sessions",
+            "tool_calls"
         ]
     );
     for (table, _, update, delete, truncate) in &rights {

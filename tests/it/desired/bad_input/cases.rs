@@ -250,7 +250,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         CLI,
         ("    config.toml: |", "    ../config.toml: |"),
-        (19, 7),
+        (20, 7),
         "/spec/files/..~1config.toml",
         Code::PathEscapes,
         "stays inside the home",
@@ -258,7 +258,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         CLI,
         ("provider: openai", "provider: opnai"),
-        (32, 13),
+        (37, 13),
         "/spec/provider",
         Code::DanglingReference,
         "did you mean `openai`",
