@@ -11,6 +11,7 @@ use super::{
     event,
     index::Index,
     moves::{move_run, report_quiet, stop_run, update_run},
+    publish::next_push,
     stop::delete_jobs,
 };
 use crate::{
@@ -302,7 +303,8 @@ fn after_loss(
     frozen: &FrozenRun,
     attempt: &Attempt,
 ) {
-    if attempt.number.0 >= frozen.max_attempts {
+    let pushing = next_push(index, run).is_some();
+    if attempt.number.0 >= frozen.max_attempts && !pushing {
         let reason = attempt
             .reason
             .clone()
@@ -331,6 +333,17 @@ fn after_loss(
         }
     } else {
         report_quiet(plan, run, ReportState::Unknown, index.cluster_unknown());
+        return;
+    }
+    // What it pushed was received, so it is not lost: the next attempt must find it, and a push
+    // of an older attempt is refused.
+    if pushing {
+        report_quiet(
+            plan,
+            run,
+            ReportState::Waiting,
+            "waits until the lost attempt's push is passed on",
+        );
         return;
     }
     let doubled = u32::try_from(attempt.number.0 - 1).unwrap_or(0).min(6);

@@ -2,6 +2,7 @@
 
 mod agents;
 mod crash;
+mod killed;
 mod path;
 mod real;
 mod replicas;
