@@ -320,7 +320,9 @@ async fn bringer(quarantine: &Quarantine, range: &[&str], id: &str) -> Result<St
     let log = ["log", "--reverse", "--format=%T %H"];
     let found = quarantine.git(&[&log, range].concat()).text().await?;
     let mut lines = found.lines().filter_map(|line| line.split_once(' '));
-    let commit = lines.find(|(tree, _)| *tree == id).map(|(_, commit)| commit);
+    let commit = lines
+        .find(|(tree, _)| *tree == id)
+        .map(|(_, commit)| commit);
     Ok(commit.unwrap_or(range[0]).to_owned())
 }
 

@@ -259,7 +259,7 @@ async fn pass(State(gate): State<Arc<Gate>>, request: Request) -> Response<Body>
     if gate.life(caller.0, caller.1).killed {
         return silence().await;
     }
-    let number: i64 = sqlx::query_scalar("select number from runs where id = $1")
+    let number: i64 = sqlx::query_scalar("select number from runs where run_id = $1")
         .bind(caller.0.0)
         .fetch_one(&gate.db)
         .await

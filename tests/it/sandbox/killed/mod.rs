@@ -23,8 +23,8 @@ use crate::support::agents::programs_for_test;
 
 /// Runs side by side.
 const SLOTS: usize = 3;
-/// For all runs together.
-const LIMIT: Duration = Duration::from_mins(20);
+/// From the end of one run to that of the next.
+const LIMIT: Duration = Duration::from_mins(2);
 
 const fn point(name: &'static str, call: Call, nth: usize, moment: Moment) -> Point {
     let talk = false;
@@ -193,18 +193,27 @@ async fn killed_at(points: Vec<Point>) {
             .within(LIMIT, point.name, || async {
                 let run = stage.runs_on(*number).await.pop()?;
                 let over = run.finalized_at.is_some();
-                (over && !stage.run_namespaces().iter().any(|name| is_of(name, *number)))
-                    .then_some(run)
+                (over
+                    && !stage
+                        .run_namespaces()
+                        .iter()
+                        .any(|name| is_of(name, *number)))
+                .then_some(run)
             })
             .await;
         let faults = judged(&stage, &gate, &run, point).await;
         let told = gate.life(run.id, 2).told.unwrap_or_default().len();
         let result = if faults.is_empty() { "ok" } else { "WRONG" };
         note(&format!(
-            "killed at `{}`: {result}, the next attempt was told of {told} commands",
+            "{:?}: killed at `{}`: {result}, the next attempt was told of {told} commands",
+            began.elapsed(),
             point.name
         ));
-        wrong.extend(faults.iter().map(|fault| format!("{}: {fault}", point.name)));
+        wrong.extend(
+            faults
+                .iter()
+                .map(|fault| format!("{}: {fault}", point.name)),
+        );
     }
     note(&format!("{} points in {:?}", issues.len(), began.elapsed()));
     wrong.extend(left_over(&stage).await);
@@ -219,7 +228,7 @@ async fn killed_at(points: Vec<Point>) {
 
 /// Whether a namespace is that of an issue's run.
 fn is_of(namespace: &str, number: i64) -> bool {
-    namespace.contains(&format!("issue-{number}-"))
+    namespace.contains(&format!("-i{number}-r"))
 }
 
 /// What is otherwise than after an undisturbed run, and what was not as the point says.
@@ -270,7 +279,9 @@ async fn judged(stage: &Stage, gate: &Gate, run: &Run, point: &Point) -> Vec<Str
     .await
     .unwrap();
     let repository = forge_repository(stage);
-    let head = github.branch_commit(REPOSITORY, &branch).unwrap_or_default();
+    let head = github
+        .branch_commit(REPOSITORY, &branch)
+        .unwrap_or_default();
     for (push, outcome) in &pushes {
         let taken = outcome.as_ref().is_some_and(|it| it.contains("accepted"));
         expect(taken, format!("{push}: {outcome:?}"));
@@ -291,7 +302,9 @@ async fn judged(stage: &Stage, gate: &Gate, run: &Run, point: &Point) -> Vec<Str
         .collect();
     expect(pulls.len() == 1, format!("{} pull requests", pulls.len()));
     expect(
-        pulls.iter().all(|pull| pull["pull"]["head_sha"] == head.as_str()),
+        pulls
+            .iter()
+            .all(|pull| pull["pull"]["head_sha"] == head.as_str()),
         format!("the head is {head}: {pulls:?}"),
     );
     let comments = stage.comments(number).len();
@@ -304,7 +317,12 @@ async fn judged(stage: &Stage, gate: &Gate, run: &Run, point: &Point) -> Vec<Str
 /// What no run may leave.
 async fn left_over(stage: &Stage) -> Vec<String> {
     let mut left = stage.run_namespaces();
-    left.extend(stage.pod_processes().iter().map(|id| format!("process {id}")));
+    left.extend(
+        stage
+            .pod_processes()
+            .iter()
+            .map(|id| format!("process {id}")),
+    );
     let packs = stage.table("push_packs").await;
     if packs != serde_json::json!([]) {
         left.push("packs of pushes".to_owned());
@@ -326,7 +344,10 @@ fn is_in(repository: &git2::Repository, commit: &str, head: &str) -> bool {
     let (Ok(commit), Ok(head)) = (git2::Oid::from_str(commit), git2::Oid::from_str(head)) else {
         return false;
     };
-    commit == head || repository.graph_descendant_of(head, commit).unwrap_or(false)
+    commit == head
+        || repository
+            .graph_descendant_of(head, commit)
+            .unwrap_or(false)
 }
 
 /// Branches whose names begin so, but for a longer number.
