@@ -10,7 +10,7 @@ use super::{
     environment::{self, SERVICE_ACCOUNT},
     event,
     index::Index,
-    moves::{move_run, report_quiet, stop_run, update_run},
+    moves::{begin_work, report_quiet, stop_run, update_run},
     publish::next_push,
     stop::delete_jobs,
 };
@@ -338,12 +338,8 @@ fn after_loss(
     // What it pushed was received, so it is not lost: the next attempt must find it, and a push
     // of an older attempt is refused.
     if pushing {
-        report_quiet(
-            plan,
-            run,
-            ReportState::Waiting,
-            "waits until the lost attempt's push is passed on",
-        );
+        let reason = "waits until the lost attempt's push is passed on";
+        report_quiet(plan, run, ReportState::Waiting, reason);
         return;
     }
     let doubled = u32::try_from(attempt.number.0 - 1).unwrap_or(0).min(6);
@@ -392,15 +388,6 @@ fn begin(plan: &mut PlanBuilder<'_>, run: &Run, attempt: Attempt, doing: &str) {
         },
     );
     plan.report_effect(run, found, &format!("{doing} attempt {number}"));
-}
-
-fn begin_work(plan: &mut PlanBuilder<'_>, run: &Run) {
-    let timeout_seconds = run.frozen.as_ref().map(|frozen| frozen.timeout_seconds);
-    let change = RunChange {
-        timeout_seconds,
-        ..RunChange::default()
-    };
-    move_run(plan, run, RunState::Running, change, EventKind::RunStarted);
 }
 
 fn move_attempt(
