@@ -104,6 +104,9 @@ async fn a_branch_that_moved_is_not_pushed_over() {
 /// A model's key, as the platform knows it.
 const MODEL_KEY: &str = "sk-model-0123456789abcdefghijklmnopqrstuv";
 
+/// Where a secret stands in a push, how, and what the refusal must name.
+type PushedSecret = (&'static str, fn(&str) -> String, &'static str);
+
 /// A world that knows a model's key, and a clone in it.
 async fn knowing() -> (World, std::path::PathBuf) {
     let world = World::new(&["true"]).await;
@@ -146,10 +149,8 @@ async fn a_push_that_holds_a_known_secret_is_refused_and_says_where() {
     let other = token.replace(['4', '7', 'a', 'e'], "0");
     let target = format!("HEAD:refs/heads/{BRANCH}");
     let encoded = |value: &str| STANDARD.encode(format!("run token: {value} as found"));
-    // The file and what it holds, the message, the author, and what the refusal must name.
-    type Case = (&'static str, fn(&str) -> String, &'static str);
     let plain = |value: &str| format!("key = {value}\n");
-    let cases: [Case; 5] = [
+    let cases: [PushedSecret; 5] = [
         ("in a file", plain, "notes/a.txt in commit"),
         ("in Base64", plain, "notes/a.txt in commit"),
         ("in a message", plain, "the message or an author of commit"),

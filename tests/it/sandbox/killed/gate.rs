@@ -304,7 +304,10 @@ async fn note_model_call(
         life.model_calls
     };
     let waits = point.talk || point.call == Call::Snapshot;
-    while waits && caller.1 == 1 && nth == 2 {
+    if !waits || caller.1 != 1 || nth != 2 {
+        return;
+    }
+    loop {
         let life = gate.life(caller.0, caller.1);
         if life.killed || said.is_subset(&life.saved) {
             return;
