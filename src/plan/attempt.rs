@@ -9,7 +9,8 @@ use super::{
     builder::PlanBuilder,
     environment, event,
     index::Index,
-    moves::{move_run, report_quiet, stop_run, update_run},
+    moves::{begin_work, report_quiet, stop_run, update_run},
+    publish::next_push,
     stop::delete_jobs,
     wait, workload,
 };
@@ -307,7 +308,8 @@ fn after_loss(
     attempt: &Attempt,
 ) {
     // Those that ended to wait do not count.
-    if attempt.number.0 - wait::parked(index, attempt) >= frozen.max_attempts {
+    let counted = attempt.number.0 - wait::parked(index, attempt);
+    if counted >= frozen.max_attempts && next_push(index, run).is_none() {
         let reason = attempt
             .reason
             .clone()
@@ -355,19 +357,27 @@ fn after_parking(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, attem
     }
 }
 
-/// Whether nothing of a run's earlier attempts is left in the cluster; deletes what is.
+/// Whether nothing of a run's earlier attempts is left in the cluster, or on its way to the
+/// forge; deletes what is there.
 fn is_cleared(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> bool {
     let Some(rows) = index.in_cluster(&run.id) else {
         report_quiet(plan, run, ReportState::Unknown, index.cluster_unknown());
         return false;
     };
     delete_jobs(plan, run, rows);
-    if rows.jobs.is_empty() && rows.pods.is_empty() {
-        return true;
+    if !rows.jobs.is_empty() || !rows.pods.is_empty() {
+        let line = "waits until the attempt that ended is gone from the cluster";
+        report_quiet(plan, run, ReportState::Waiting, line);
+        return false;
     }
-    let line = "waits until the attempt that ended is gone from the cluster";
-    report_quiet(plan, run, ReportState::Waiting, line);
-    false
+    // What it pushed was received, so it is not lost: the next attempt must find it, and a push
+    // of an older attempt is refused.
+    if next_push(index, run).is_some() {
+        let line = "waits until the push of the attempt that ended is passed on";
+        report_quiet(plan, run, ReportState::Waiting, line);
+        return false;
+    }
+    true
 }
 
 fn start(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, number: AttemptNo) {
@@ -400,15 +410,6 @@ fn begin(plan: &mut PlanBuilder<'_>, run: &Run, attempt: Attempt, doing: &str) {
         },
     );
     plan.report_effect(run, found, &format!("{doing} attempt {number}"));
-}
-
-fn begin_work(plan: &mut PlanBuilder<'_>, run: &Run) {
-    let timeout_seconds = run.frozen.as_ref().map(|frozen| frozen.timeout_seconds);
-    let change = RunChange {
-        timeout_seconds,
-        ..RunChange::default()
-    };
-    move_run(plan, run, RunState::Running, change, EventKind::RunStarted);
 }
 
 fn move_attempt(

@@ -120,3 +120,13 @@ pub(super) fn report_quiet(
         plan.report_run(run, state, reason);
     }
 }
+
+/// An attempt works: from now on the run's time counts.
+pub(super) fn begin_work(plan: &mut PlanBuilder<'_>, run: &Run) {
+    let timeout_seconds = run.frozen.as_ref().map(|frozen| frozen.timeout_seconds);
+    let change = RunChange {
+        timeout_seconds,
+        ..RunChange::default()
+    };
+    move_run(plan, run, RunState::Running, change, EventKind::RunStarted);
+}

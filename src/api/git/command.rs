@@ -9,10 +9,13 @@ use std::{
 };
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio::{fs::File, process::Command};
+use tokio::{
+    fs::File,
+    process::{Child, ChildStdout, Command},
+};
 
 /// Longer than any honest call: a fetch of a large repository the first time.
-const TIME_LIMIT: Duration = Duration::from_mins(5);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_mins(5);
 /// Passed on from our own environment.
 const KEPT: [&str; 8] = [
     "PATH",
@@ -134,14 +137,36 @@ impl Git {
         self
     }
 
-    /// Runs it; any end is an answer.
-    pub(crate) async fn output(mut self) -> Result<Output, GitError> {
+    /// Reads what another command says.
+    pub(crate) fn fed_by(mut self, other: &mut Running) -> Result<Self, GitError> {
+        self.command
+            .stdin(TryInto::<Stdio>::try_into(other.take_output()?)?);
+        Ok(self)
+    }
+
+    /// Starts it, for an output that is too long to keep; its complaints are lost.
+    pub(crate) fn start(mut self) -> Result<Running, GitError> {
+        self.take_settings();
+        let spawned = self.command.stderr(Stdio::null()).spawn();
+        let verb = self.verb;
+        match spawned {
+            Ok(child) => Ok(Running { child, verb }),
+            Err(source) => Err(GitError::Run { verb, source }),
+        }
+    }
+
+    fn take_settings(&mut self) {
         self.command
             .env("GIT_CONFIG_COUNT", self.settings.len().to_string());
         for (at, (name, value)) in self.settings.iter().enumerate() {
             self.command.env(format!("GIT_CONFIG_KEY_{at}"), name);
             self.command.env(format!("GIT_CONFIG_VALUE_{at}"), value);
         }
+    }
+
+    /// Runs it; any end is an answer.
+    pub(crate) async fn output(mut self) -> Result<Output, GitError> {
+        self.take_settings();
         match tokio::time::timeout(TIME_LIMIT, self.command.output()).await {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(source)) => Err(GitError::Run {
@@ -168,5 +193,31 @@ impl Git {
     pub(crate) async fn text(self) -> Result<String, GitError> {
         let output = self.run().await?;
         Ok(String::from_utf8_lossy(&output).trim_end().to_owned())
+    }
+}
+
+/// A git command at work. Dropping it kills it.
+pub(crate) struct Running {
+    child: Child,
+    verb: String,
+}
+
+impl Running {
+    /// What it says; once.
+    pub(crate) fn take_output(&mut self) -> Result<ChildStdout, GitError> {
+        let taken = || std::io::Error::other("its output is taken already");
+        Ok(self.child.stdout.take().ok_or_else(taken)?)
+    }
+
+    /// Waits until it ends; an end other than 0 is an error.
+    pub(crate) async fn ended(mut self) -> Result<(), GitError> {
+        let status = self.child.wait().await?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(GitError::Failed {
+            verb: self.verb,
+            message: status.to_string(),
+        })
     }
 }

@@ -12,6 +12,7 @@ mod command;
 mod fetch;
 mod pkt;
 mod push;
+mod secrets;
 
 use axum::{
     body::Body,

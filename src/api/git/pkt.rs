@@ -121,7 +121,8 @@ pub(crate) fn keep_alive() -> Vec<u8> {
     b"0005\x01".to_vec()
 }
 
-/// The report of a push: every ref taken, or every ref refused for one reason.
+/// The report of a push: every ref taken, or every ref refused for one reason, which git also
+/// shows as `remote:` where the client has a side band.
 pub(crate) fn report(commands: &Commands, refused: Option<&str>) -> Vec<u8> {
     let mut report = packet(b"unpack ok\n");
     for command in &commands.refs {
@@ -136,6 +137,11 @@ pub(crate) fn report(commands: &Commands, refused: Option<&str>) -> Vec<u8> {
         return report;
     }
     let mut out = Vec::with_capacity(report.len() + 16);
+    if let Some(reason) = refused {
+        out.extend(packet(
+            format!("\x02the push is refused: {}\n", one_line(reason)).as_bytes(),
+        ));
+    }
     for piece in report.chunks(BAND_BYTES) {
         let mut banded = vec![1];
         banded.extend_from_slice(piece);
@@ -205,5 +211,17 @@ mod tests {
             report.contains("ng refs/heads/a no ok refs/heads/a\n"),
             "{report}"
         );
+    }
+
+    #[test]
+    fn a_refusal_is_said_on_the_side_band_and_an_acceptance_is_not() {
+        let input = push(&[format!(
+            "{OLD} {NEW} refs/heads/a\0report-status side-band-64k"
+        )]);
+        let commands = commands(&input).unwrap();
+        let refused = String::from_utf8(report(&commands, Some("no\u{1b}[2J"))).unwrap();
+        let said = packet(b"\x02the push is refused: no [2J\n");
+        assert!(refused.starts_with(std::str::from_utf8(&said).unwrap()));
+        assert!(!report(&commands, None).contains(&2));
     }
 }

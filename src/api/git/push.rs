@@ -34,6 +34,7 @@ use super::{
     check, git_answer, git_failed, live_caller,
     pkt::{self, Commands, MAX_COMMAND_BYTES},
     remote,
+    secrets::{self, KnownSecrets},
 };
 
 const ADVERTISEMENT: &str = "application/x-git-receive-pack-advertisement";
@@ -175,7 +176,8 @@ async fn judge(
     if let Err(reason) = check::expected_old(command, target.head.as_ref(), accepted) {
         return Ok(Judged::Refused(commands, reason));
     }
-    let judged = examined(api, caller, &copy, &target, &new, &path).await;
+    let known = secrets::known(api, caller, &remote).await;
+    let judged = examined(api, caller, &copy, &target, &new, &path, &known).await;
     match judged.map_err(|error| git_failed(&error))? {
         Err(reason) => Ok(Judged::Refused(commands, reason)),
         Ok(pack) => {
@@ -224,6 +226,7 @@ async fn examined(
     target: &Target,
     new: &CommitSha,
     push: &Path,
+    known: &KnownSecrets,
 ) -> Result<Result<Vec<u8>, String>, GitError> {
     let head = target.head.as_ref();
     let quarantine = api.caches.quarantine(copy, &target.branch, head).await?;
@@ -253,6 +256,10 @@ async fn examined(
                 format!("{path} executes in the target's CI and may not be changed by runs");
             return Ok(Err(reason));
         }
+    }
+    let not = [Some(&target.base), head];
+    if let Some(reason) = secrets::brought(&quarantine, new, &not, known).await? {
+        return Ok(Err(reason));
     }
     let pack = packed(&quarantine, target, new).await?;
     let limit = api.settings.push_bytes;

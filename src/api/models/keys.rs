@@ -62,4 +62,26 @@ impl ModelKeys {
         anyhow::ensure!(!key.is_empty(), "{} is empty", path.display());
         Ok(key.to_owned().into())
     }
+
+    /// The keys of all providers, for those who look for them where they must not be. One that
+    /// cannot be read now is left out: no call can use it either.
+    pub(crate) async fn all(&self) -> Vec<SecretString> {
+        let Some(folder) = &self.folder else {
+            return Vec::new();
+        };
+        let Ok(mut entries) = tokio::fs::read_dir(folder).await else {
+            return Vec::new();
+        };
+        let mut keys = Vec::new();
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            // A mounted Secret keeps its versions in folders that begin with a dot.
+            let name = entry.file_name();
+            if let Some(name) = name.to_str().filter(|name| !name.starts_with('.'))
+                && let Ok(key) = self.key(name).await
+            {
+                keys.push(key);
+            }
+        }
+        keys
+    }
 }

@@ -3,6 +3,7 @@
 mod agents;
 mod crash;
 pub(crate) mod hostile;
+mod killed;
 mod path;
 mod real;
 mod replicas;

@@ -75,14 +75,19 @@ impl Stage {
 
     /// A world whose agents are a real program from this folder, with a scripted model.
     pub(super) async fn of_program(program: AgentProgram, programs: PathBuf) -> Self {
+        let mut stage = Self::prepare_program(program, programs).await;
+        stage.serve().await;
+        stage
+    }
+
+    /// The same before `serve` runs.
+    pub(super) async fn prepare_program(program: AgentProgram, programs: PathBuf) -> Self {
         let options = WorldOptions {
             program: Some(program),
             programs: Some(programs),
             ..options(0.0, &[])
         };
-        let mut stage = Self::with(given_server(), options).await;
-        stage.serve().await;
-        stage
+        Self::with(given_server(), options).await
     }
 
     /// The same on a real Kubernetes, its node holding the agent's image.
