@@ -274,6 +274,7 @@ impl Made {
             pull_request: over.then_some(IssueNumber(100 + number)),
             result: None,
             timeout_at: None,
+            waiting_since: None,
             created_at: self.now - age,
             preparing_at: None,
             started_at: None,
