@@ -29,7 +29,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// its last words.
 #[derive(Debug, Clone)]
 pub struct ModelScript {
-    /// Commands for a shell in the agent's repository.
+    /// Commands for a shell in the agent's repository. One that reads `tool NAME ARGUMENTS`, with
+    /// the arguments as JSON, calls a tool of the platform instead.
     pub commands: Vec<String>,
     /// What it says when all have run.
     pub answer: String,
@@ -92,6 +93,12 @@ struct Inner {
 enum Reply {
     /// Run this; the call's id says which of the commands it is, and is never used again.
     Command { id: String, command: String },
+    /// Call this tool of the platform.
+    Tool {
+        id: String,
+        name: String,
+        arguments: Value,
+    },
     /// It is through.
     Words(String),
 }
@@ -185,13 +192,11 @@ impl Inner {
         let next = asked(&request).and_then(step).map_or(0, |step| step + 1);
         let reply = match script.commands.get(next) {
             None => Reply::Words(script.answer),
-            Some(command) => Reply::Command {
-                id: format!("call_{next}_{number}"),
-                command: command.clone(),
-            },
+            Some(command) => asked_for(format!("call_{next}_{number}"), command),
         };
         let said = match &reply {
             Reply::Command { command: text, .. } | Reply::Words(text) => text.len(),
+            Reply::Tool { arguments, .. } => arguments.to_string().len(),
         };
         let counted = Counted {
             number,
@@ -207,6 +212,23 @@ impl Inner {
         let bearer = value(header::AUTHORIZATION.as_str());
         let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
         bearer.or_else(|| value("x-api-key")) == Some(self.key.as_str())
+    }
+}
+
+fn asked_for(id: String, command: &str) -> Reply {
+    let tool = command.strip_prefix("tool ");
+    let tool = tool.and_then(|rest| rest.split_once(' '));
+    let tool = tool.and_then(|(name, rest)| Some((name, serde_json::from_str(rest).ok()?)));
+    match tool {
+        Some((name, arguments)) => Reply::Tool {
+            id,
+            name: name.to_owned(),
+            arguments,
+        },
+        None => Reply::Command {
+            id,
+            command: command.to_owned(),
+        },
     }
 }
 

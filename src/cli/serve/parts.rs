@@ -155,6 +155,8 @@ impl Platform {
                 heartbeat: timing.heartbeat,
                 silence: timing.heartbeat_lost,
                 push_bytes: self.settings.run.push_bytes,
+                // In production three quarters of the minute that agents give a tool.
+                tool_hold: timing.heartbeat * 2 + Duration::from_secs(5),
                 ..RunApiSettings::production(git_dir)
             },
             metrics,

@@ -15,12 +15,13 @@ pub(super) async fn answer(State(model): Model, headers: HeaderMap, body: Bytes)
     let (block, delta, stop) = match reply {
         Reply::Command { id, command } if offers(&request, "Bash") => {
             let input = json!({ "command": command, "description": "Do the next step" });
-            (
-                json!({ "type": "tool_use", "id": id, "name": "Bash", "input": {} }),
-                json!({ "type": "input_json_delta", "partial_json": input.to_string() }),
-                "tool_use",
-            )
+            used(&id, "Bash", &input)
         }
+        Reply::Tool {
+            id,
+            name,
+            arguments,
+        } => used(&id, &format!("mcp__platform__{name}"), &arguments),
         Reply::Command { command: words, .. } | Reply::Words(words) => (
             json!({ "type": "text", "text": "" }),
             json!({ "type": "text_delta", "text": words }),
@@ -50,6 +51,15 @@ pub(super) async fn answer(State(model): Model, headers: HeaderMap, body: Bytes)
         }),
         json!({ "type": "message_stop" }),
     ])
+}
+
+/// The use of a tool: its block, what fills it, and why the turn stops.
+fn used(id: &str, name: &str, input: &Value) -> (Value, Value, &'static str) {
+    (
+        json!({ "type": "tool_use", "id": id, "name": name, "input": {} }),
+        json!({ "type": "input_json_delta", "partial_json": input.to_string() }),
+        "tool_use",
+    )
 }
 
 /// The call that the model's last words were.

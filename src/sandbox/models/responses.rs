@@ -20,6 +20,15 @@ pub(super) async fn answer(State(model): Model, headers: HeaderMap, body: Bytes)
             "shell",
             &json!({ "command": ["bash", "-lc", command] }),
         ),
+        Reply::Tool {
+            id,
+            name,
+            arguments,
+        } => {
+            let mut call = function(&id, &name, &arguments);
+            call["namespace"] = json!("mcp__platform");
+            call
+        }
         Reply::Words(words) => json!({
             "type": "message", "id": format!("message_{}", counted.number), "role": "assistant",
             "content": [{ "type": "output_text", "text": words }],

@@ -76,7 +76,7 @@ fn written(stage: &Stage) -> String {
 }
 
 /// No key, token or credential of the platform is in any row, log, answer or conversation.
-async fn no_secret_left(stage: &Stage) {
+pub(super) async fn no_secret_left(stage: &Stage) {
     let world = &stage.world;
     let key = world.model_key().unwrap();
     let settings = world.settings();

@@ -1,6 +1,7 @@
 //! The sandbox's world, and the platform's promises kept in it.
 
 mod agents;
+mod asks;
 mod crash;
 pub(crate) mod hostile;
 mod killed;
