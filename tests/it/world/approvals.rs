@@ -49,9 +49,29 @@ fn denied() -> Scenario {
     }
 }
 
+/// An agent asks while it is at work, ends to wait, and goes on with the answer.
+fn waited() -> Scenario {
+    let people = vec![
+        (When::Bound, label(1, "run:intake")),
+        (When::Quiet, Do::People(Deed::Decide("ada", 1, "deny"))),
+    ];
+    Scenario {
+        cut: INTAKE,
+        agents: vec![(1, 1, Work::Wait("run:vision"))],
+        pulls: 1,
+        ends_with: vec![
+            "#1 intake: succeeded succeeded",
+            "attempts [parked reported]",
+            "run:vision: denied by ada, settled",
+            "pull request codex/issue-1 (the work of 1 runs): open",
+        ],
+        ..scenario("waited", people)
+    }
+}
+
 /// All of them.
-pub(crate) fn all() -> [Scenario; 2] {
-    [approved(), denied()]
+pub(crate) fn all() -> [Scenario; 3] {
+    [approved(), denied(), waited()]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -224,7 +224,7 @@ fn forge(
             } else {
                 "another head".to_owned()
             };
-            format!("pull request {head} ({work})")
+            format!("pull request {} ({work})", named_alike(head))
         };
         lines.push(format!(
             "{named}#{} {what}: {}, labels {labels:?}, {} of our comments",
@@ -236,6 +236,15 @@ fn forge(
     pulls
 }
 
+/// A branch's name without the run that it may be named after: events shift the names of runs.
+fn named_alike(branch: &str) -> String {
+    let mut parts = branch.splitn(3, '-');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(start), Some(number), Some(_)) => format!("{start}-{number}-RUN"),
+        _ => branch.to_owned(),
+    }
+}
+
 /// How many runs' lines a branch holds.
 fn work(world: &World, repository: &str, branch: &str) -> String {
     let id = world.outside.github.repository_id(repository).unwrap();
@@ -243,7 +252,8 @@ fn work(world: &World, repository: &str, branch: &str) -> String {
     let git = git2::Repository::open_bare(path).unwrap();
     let reference = git.find_reference(&format!("refs/heads/{branch}")).unwrap();
     let tree = reference.peel_to_tree().unwrap();
-    let name = format!("{}.md", branch.trim_start_matches("codex/"));
+    let number = branch.split('-').nth(1).unwrap_or_default();
+    let name = format!("issue-{number}.md");
     let done = tree.get_name(&name).map_or(0, |entry| {
         let blob = git.find_blob(entry.id()).unwrap();
         String::from_utf8_lossy(blob.content()).lines().count()

@@ -126,7 +126,11 @@ impl Outside {
             remotes: Arc::new(ForgeGit::new(Arc::new(forge))),
             keys: self.keys.clone(),
             models: ModelKeys::new(None, None, None).unwrap(),
-            settings: RunApiSettings::production(self.folder.path().join("run-api-git")),
+            settings: RunApiSettings {
+                // Nobody decides while a call is held: here one thing happens at a time.
+                tool_hold: Duration::ZERO,
+                ..RunApiSettings::production(self.folder.path().join("run-api-git"))
+            },
             metrics: ApiMetrics::register(&prometheus::Registry::new()).unwrap(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

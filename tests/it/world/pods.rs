@@ -33,6 +33,8 @@ pub(crate) enum Work {
     Deliver,
     /// The same, and asks for a label.
     Ask(&'static str),
+    /// Asks for a label by a tool, and ends to wait for the answer.
+    Wait(&'static str),
     /// Works on until it is stopped.
     Forever,
     /// Hands in that it failed.
@@ -45,6 +47,7 @@ pub(crate) enum Work {
 enum Stand {
     Born,
     Started(Box<RunFacts>),
+    Asked(Box<RunFacts>, &'static str),
     Pushing(Box<RunFacts>, CommitSha, i64),
     Pushed(Box<RunFacts>, CommitSha),
 }
@@ -146,6 +149,7 @@ impl Pods {
                 let issue = u64::try_from(facts.issue.0).unwrap();
                 caller.work(outside, facts, work(issue, attempt)).await
             }
+            Stand::Asked(facts, label) => caller.wait(outside, facts, label).await,
             Stand::Pushing(facts, head, fact) => caller.pushed(outside, facts, head, fact).await,
             Stand::Pushed(facts, head) => {
                 let issue = u64::try_from(facts.issue.0).unwrap();
@@ -281,6 +285,45 @@ impl Caller {
                 self.hand_in(&record).await
             }
             Work::Deliver | Work::Ask(_) => self.push(outside, facts).await,
+            Work::Wait(label) => {
+                let asked = self.tool("labels_add", json!({ "labels": [label] })).await;
+                asked.map_or_else(
+                    |moved| moved,
+                    |_| Moved::To(Stand::Asked(facts, label), format!("asked for {label}")),
+                )
+            }
+        }
+    }
+
+    /// Waits for what people say; what they said already lets it go on.
+    async fn wait(&self, outside: &Outside, facts: Box<RunFacts>, label: &'static str) -> Moved {
+        let answer = self.tool("request_wait", json!({ "label": label })).await;
+        let result = match answer {
+            Ok(answer) => answer["result"].clone(),
+            Err(moved) => return moved,
+        };
+        if result["isError"] == true {
+            // It is not put to people yet: another try is the next move.
+            return Moved::Nothing;
+        }
+        match result["structuredContent"]["status"].as_str() {
+            Some("waiting") => Moved::Exit(0, "ended to wait".to_owned()),
+            _ => self.push(outside, facts).await,
+        }
+    }
+
+    async fn tool(&self, name: &str, arguments: Value) -> Result<Value, Moved> {
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": { "name": name, "arguments": arguments } });
+        let request = self
+            .request(Method::POST, "/mcp")
+            .header("accept", "application/json, text/event-stream")
+            .json(&call);
+        let (status, body) = self.send(request).await;
+        match refused(status, name) {
+            Some(moved) => Err(moved),
+            None if body["error"].is_object() => Err(Moved::Nothing),
+            None => Ok(body),
         }
     }
 

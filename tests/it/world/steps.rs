@@ -106,7 +106,8 @@ impl World {
         for _ in 0..MAX_ROUNDS {
             let before = (self.moved().await, self.next);
             self.round().await?;
-            let moves = (self.moved().await, self.next) != before || !self.is_done().await;
+            let moved = (self.moved().await, self.next) != before;
+            let moves = moved || !self.is_done().await;
             still = if moves { 0 } else { still + 1 };
             if still >= QUIET_ROUNDS {
                 if self.script_is_through() {
@@ -118,7 +119,12 @@ impl World {
                     return Err(format!("people wait for ever: {next:?}"));
                 }
             }
-            let pause = if still == 0 { 3 } else { 20 };
+            // What is only to be tried again may be so in an hour.
+            let pause = match (moved, moves) {
+                (true, _) => 3,
+                (false, true) => 60,
+                (false, false) => 20,
+            };
             self.advance(Duration::from_secs(pause)).await;
         }
         Err(format!("it does not come to rest in {MAX_ROUNDS} rounds"))
