@@ -137,7 +137,7 @@ async fn codex_does_the_same_in_real_pods() {
     if programs_for_test().is_none() {
         return;
     }
-    if let Some(cluster) = RealCluster::with_pods() {
+    if let Some((cluster, _turn)) = RealCluster::with_pods_alone().await {
         label_review_revise(Stage::of_program_on(&cluster, AgentProgram::Codex).await).await;
     }
 }

@@ -117,7 +117,7 @@ async fn codex_asks_and_waits_in_real_pods() {
     if programs_for_test().is_none() {
         return;
     }
-    if let Some(cluster) = RealCluster::with_pods() {
+    if let Some((cluster, _turn)) = RealCluster::with_pods_alone().await {
         ask_wait_and_go_on(Stage::of_program_on(&cluster, AgentProgram::Codex).await).await;
     }
 }

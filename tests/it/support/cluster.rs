@@ -13,6 +13,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use codex_k8s::cluster::kube::Connection;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Where tests write down what they ran against, as `.ci/test` names it.
 const FOLDER: &str = "CODEXK8S_CLUSTER_DIR";
@@ -77,6 +78,14 @@ impl RealCluster {
         let found = Self::find().filter(|cluster| cluster.pods);
         note(found.as_ref().map_or(Err("no real pods"), |_| Ok(())));
         found
+    }
+
+    /// The same, when no other test has the platform's account at work there: what one looks for
+    /// in the audit log another would write.
+    pub(crate) async fn with_pods_alone() -> Option<(Self, MutexGuard<'static, ()>)> {
+        static TURN: Mutex<()> = Mutex::const_new(());
+        let cluster = Self::with_pods()?;
+        Some((cluster, TURN.lock().await))
     }
 
     /// How the adapter connects.

@@ -51,7 +51,7 @@ fn attacks_have_names_of_their_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_attacks_is_refused_and_what_it_tried_is_written_down() {
-    let Some(cluster) = RealCluster::with_pods() else {
+    let Some((cluster, _turn)) = RealCluster::with_pods_alone().await else {
         return;
     };
     install_once(&cluster).await;
