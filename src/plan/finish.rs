@@ -255,7 +255,9 @@ fn trigger_label(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> En
         .issues
         .get(&run.subject())
         .is_some_and(|issue| issue.labels.contains(label));
-    if by_people.is_some() && !there {
+    // What was begun is ended all the same: its answer may be what was lost.
+    let begun = index.is_open(&unlabel_key(run, run.subject(), label));
+    if by_people.is_some() && !there && !begun {
         return Ensure::NotNeeded;
     }
     remove(plan, run, run.subject(), label)

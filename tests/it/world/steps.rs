@@ -21,6 +21,8 @@ const MAX_PASSES: usize = 50;
 /// Rounds in which nothing may move before a world counts as settled: together they are
 /// longer than the forge may hide anything.
 const QUIET_ROUNDS: usize = 5;
+/// Quiet rounds in which even what a lying forge hid is found: they outlast the sweep's period.
+const SWEPT_ROUNDS: usize = 60;
 /// More rounds than any scenario needs.
 const MAX_ROUNDS: usize = 400;
 
@@ -114,7 +116,7 @@ impl World {
                     return Ok(());
                 }
                 self.quiet = true;
-                if still > 2 * QUIET_ROUNDS {
+                if still > SWEPT_ROUNDS {
                     let next = &self.setup.scenario.people[self.next];
                     return Err(format!("people wait for ever: {next:?}"));
                 }
