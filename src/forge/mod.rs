@@ -22,8 +22,8 @@ pub use error::{ForgeError, ForgeErrorKind};
 pub use gate::{OpenGate, WriteGate};
 pub use metrics::{BudgetLeft, BudgetWindow, ForgeMetrics, ForgeMetricsSnapshot, Purpose};
 pub use port::{
-    Account, CommentFilter, Detection, EventsRead, Forge, ForgeResult, GitCredentials, HotSubject,
-    MovedQuery, MovedRead, NewPull, NewestEvent, PullEdit, PullFilter, RepositoryRef, SincePage,
+    Account, CommentFilter, Detection, EventsQuery, EventsRead, Forge, ForgeResult, GitCredentials,
+    HotSubject, MovedQuery, MovedRead, NewPull, PullEdit, PullFilter, RepositoryRef, SincePage,
     SubjectRead,
 };
 pub use push::{PushOutcome, PushRef};

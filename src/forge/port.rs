@@ -76,19 +76,21 @@ pub struct SincePage<T> {
 pub struct SubjectRead {
     /// The issue or pull request with its edit history.
     pub issue: Issue,
-    /// The newest label or state event, where the forge says.
-    pub newest_event: Option<NewestEvent>,
+    /// The opaque id of its newest label or state event, where the forge says.
+    pub newest_event: Option<String>,
     /// The pull request, where it is one and was read with it.
     pub pull: Option<PullRequest>,
 }
 
-/// A label or state event as it shows on its subject.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewestEvent {
-    /// Its opaque id.
-    pub id: String,
-    /// When it happened, by the forge's clock.
-    pub at: Timestamp,
+/// Which label and state events of a repository to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventsQuery {
+    /// Read back to this known event; `None` where none is known.
+    pub back_to: Option<EventId>,
+    /// At most so many pages of 100 where none is known.
+    pub max_pages: u32,
+    /// Ask for the pages as they are now instead of having kept ones confirmed.
+    pub anew: bool,
 }
 
 /// Label and state events of a repository.
@@ -98,8 +100,6 @@ pub struct EventsRead {
     pub events: Vec<IssueEvent>,
     /// The opaque ids of everything that was read on the way.
     pub node_ids: BTreeSet<String>,
-    /// The forge's clock at the read.
-    pub at: Option<Timestamp>,
 }
 
 /// What to read of one repository among many.
@@ -285,14 +285,12 @@ pub trait Forge: Send + Sync + fmt::Debug {
     /// The highest event id there is.
     async fn newest_event(&self, repository: &RepositoryRef) -> ForgeResult<Option<EventId>>;
 
-    /// Reads label and state events newest first, back to a known one (at most
-    /// `max_pages` pages of 100 where none is known). Events beside the
-    /// known one that were read on the way are included.
+    /// Reads label and state events newest first. Events beside the known one that were read on
+    /// the way are included.
     async fn issue_events(
         &self,
         repository: &RepositoryRef,
-        back_to: Option<EventId>,
-        max_pages: u32,
+        query: EventsQuery,
     ) -> ForgeResult<EventsRead>;
 
     /// Reads the label definitions.

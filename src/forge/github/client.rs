@@ -37,6 +37,8 @@ pub(super) struct Call {
     /// Path and query below the REST base, or `/graphql`.
     pub(super) path: String,
     pub(super) body: Option<Value>,
+    /// Whether a kept page must not answer for it.
+    pub(super) anew: bool,
 }
 
 impl Call {
@@ -51,6 +53,7 @@ impl Call {
             method: Method::GET,
             path: path.into(),
             body: None,
+            anew: false,
         }
     }
 
@@ -254,7 +257,7 @@ impl Client {
         let resource = if call.is_graphql() { "graphql" } else { "core" };
         self.admit(call, resource).await?;
         let kept = match call.method {
-            Method::GET => self.pages.get(&call.path),
+            Method::GET if !call.anew => self.pages.get(&call.path),
             _ => None,
         };
         let raw = self.exchange(crab, call, kept.as_ref()).await?;

@@ -36,9 +36,9 @@ use async_trait::async_trait;
 pub use self::settings::{GithubCredential, GithubSettings, PauseClock};
 use self::{client::Client, subjects::Wanted};
 use super::{
-    Account, BudgetWindow, CommentFilter, Detection, EventsRead, Forge, ForgeErrorKind,
-    ForgeMetrics, ForgeResult, GitCredentials, MovedQuery, MovedRead, NewPull, PullEdit,
-    PullFilter, PushOutcome, PushRef, RepositoryRef, SincePage, SubjectRead, WriteGate,
+    Account, BudgetWindow, CommentFilter, Detection, EventsQuery, EventsRead, Forge,
+    ForgeErrorKind, ForgeMetrics, ForgeResult, GitCredentials, MovedQuery, MovedRead, NewPull,
+    PullEdit, PullFilter, PushOutcome, PushRef, RepositoryRef, SincePage, SubjectRead, WriteGate,
 };
 use crate::domain::{
     Timestamp,
@@ -242,10 +242,9 @@ impl Forge for GithubForge {
     async fn issue_events(
         &self,
         repository: &RepositoryRef,
-        back_to: Option<EventId>,
-        max_pages: u32,
+        query: EventsQuery,
     ) -> ForgeResult<EventsRead> {
-        self.read_events(repository, back_to, max_pages).await
+        self.read_events(repository, query).await
     }
 
     async fn labels(&self, repository: &RepositoryRef) -> ForgeResult<Vec<LabelRecord>> {

@@ -38,6 +38,7 @@ impl GithubForge {
             method: Method::POST,
             path: "/git-receive-pack".to_owned(),
             body: None,
+            anew: true,
         };
         let result = self.push_counted(repository, push, &call).await;
         let name = result

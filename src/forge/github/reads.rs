@@ -24,8 +24,8 @@ use crate::{
         mirror::IdentityRecord,
     },
     forge::{
-        Account, CommentFilter, EventsRead, ForgeError, ForgeErrorKind, ForgeResult, PullFilter,
-        Purpose, RepositoryRef, SincePage,
+        Account, CommentFilter, EventsQuery, EventsRead, ForgeError, ForgeErrorKind, ForgeResult,
+        PullFilter, Purpose, RepositoryRef, SincePage,
     },
 };
 
@@ -204,10 +204,15 @@ impl GithubForge {
     pub(super) async fn read_events(
         &self,
         repository: &RepositoryRef,
-        back_to: Option<EventId>,
-        max_pages: u32,
+        query: EventsQuery,
     ) -> ForgeResult<EventsRead> {
+        let EventsQuery {
+            back_to,
+            max_pages,
+            anew,
+        } = query;
         let mut call = Self::events_call(repository);
+        call.anew = anew;
         let mut read = EventsRead::default();
         let mut pages = 0;
         loop {
@@ -217,8 +222,6 @@ impl GithubForge {
                 other => other?,
             };
             let page: Vec<WireEvent> = decode(&call, &answer.body)?;
-            // The first page's: what came after it is not among what was read.
-            read.at.get_or_insert(answer.date);
             let lowest = page.iter().map(|event| EventId(event.id)).min();
             read.node_ids
                 .extend(page.iter().filter_map(|event| event.node_id.clone()));

@@ -18,7 +18,7 @@ use crate::{
         forge::{Actor, ContentEdit, EditHistory, Issue, PullRequest},
         ids::{BranchName, CommitSha, IssueNumber, LabelName, RepositoryId, UserId},
     },
-    forge::{ForgeError, ForgeErrorKind, ForgeResult, NewestEvent, Purpose, SubjectRead},
+    forge::{ForgeError, ForgeErrorKind, ForgeResult, Purpose, SubjectRead},
 };
 
 /// Ids in one list: the most that `nodes` takes.
@@ -42,11 +42,11 @@ const COMMON: &str = "__typename id number title body createdAt updatedAt url
 const ISSUE: &str = "issueState: state
       newest: timelineItems(last: 1, itemTypes: [LABELED_EVENT, UNLABELED_EVENT, CLOSED_EVENT, REOPENED_EVENT, TRANSFERRED_EVENT]) {
         nodes {
-          ... on LabeledEvent { id createdAt }
+          ... on LabeledEvent { id }
           ... on UnlabeledEvent { id createdAt }
-          ... on ClosedEvent { id createdAt }
-          ... on ReopenedEvent { id createdAt }
-          ... on TransferredEvent { id createdAt }
+          ... on ClosedEvent { id }
+          ... on ReopenedEvent { id }
+          ... on TransferredEvent { id }
         }
       }";
 
@@ -55,10 +55,10 @@ const PULL: &str = "pullState: state
       headRepository { databaseId }
       newest: timelineItems(last: 1, itemTypes: [LABELED_EVENT, UNLABELED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) {
         nodes {
-          ... on LabeledEvent { id createdAt }
+          ... on LabeledEvent { id }
           ... on UnlabeledEvent { id createdAt }
-          ... on ClosedEvent { id createdAt }
-          ... on ReopenedEvent { id createdAt }
+          ... on ClosedEvent { id }
+          ... on ReopenedEvent { id }
         }
       }";
 
@@ -143,17 +143,8 @@ struct WireRename {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct WireNode {
     id: Option<String>,
-    created_at: Option<Timestamp>,
-}
-
-impl WireNode {
-    fn record(self) -> Option<NewestEvent> {
-        let (id, at) = (self.id?, self.created_at?);
-        Some(NewestEvent { id, at })
-    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -228,7 +219,7 @@ impl WireSubject {
         let edits = edit_history(self.user_content_edits, self.renames);
         let labels = self.labels.map(WireList::items).unwrap_or_default();
         Some(SubjectRead {
-            newest_event: self.newest.items().pop().and_then(WireNode::record),
+            newest_event: self.newest.items().pop().and_then(|node| node.id),
             pull,
             issue: Issue {
                 repository,

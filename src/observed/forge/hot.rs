@@ -25,7 +25,7 @@ pub(super) struct Hot {
     gone: Vec<(RepositoryId, IssueNumber)>,
     moved: BTreeSet<IssueNumber>,
     conversations: Vec<(Conversation, Timestamp)>,
-    /// Whether a newest event or a label set differs from what is known.
+    /// Whether a newest event was not read, or a label set differs from what is known.
     pub(super) needs_events: bool,
 }
 
@@ -44,11 +44,6 @@ impl Hot {
 
     /// Hands everything over, and remembers what was seen.
     pub(super) fn give(self, batch: &mut MirrorBatch, memory: &mut Memory) {
-        memory.newest_events = self
-            .reads
-            .iter()
-            .map(|read| (read.issue.number, read.newest_event.clone()))
-            .collect();
         memory
             .conversations
             .retain(|number, _| self.numbers.contains(number));
@@ -66,7 +61,7 @@ impl Hot {
 impl Reader<'_> {
     /// Reads the hot subjects. `whole`: the repository may lag, so read their
     /// conversations whatever their update times say.
-    pub(super) async fn read_hot(&self, memory: &Memory, whole: bool) -> Result<Hot, Failure> {
+    pub(super) async fn read_hot(&self, memory: &mut Memory, whole: bool) -> Result<Hot, Failure> {
         let numbers = self.hot_numbers();
         if numbers.is_empty() {
             return Ok(Hot::default());
@@ -82,14 +77,18 @@ impl Reader<'_> {
             ..Hot::default()
         };
         self.read_subjects(&mut hot, &rows).await?;
+        let shown = hot.reads.iter();
+        memory.events.note_shown(
+            shown.filter_map(|read| read.newest_event.as_ref()),
+            self.began_at,
+        );
+        hot.needs_events = memory.events.has_unread();
         for index in 0..hot.reads.len() {
             let read = &hot.reads[index];
             let issue = &read.issue;
             let number = issue.number;
             let row = rows.get(&number);
-            let event_differs = memory.newest_events.get(&number) != Some(&read.newest_event);
-            let differs = row.is_none_or(|row| differs(row, issue));
-            hot.needs_events |= event_differs || differs;
+            hot.needs_events |= row.is_none_or(|row| differs(row, issue));
             let read_at = memory.conversations.get(&number);
             if whole || read_at != Some(&issue.updated_at) {
                 let at = issue.updated_at;

@@ -32,7 +32,12 @@ impl Reader<'_> {
         let mut rows = 0;
         let mut read = read;
         self.read_unmirrored(asked, &mut read, batch).await?;
-        let mut events = self.shows_unread_event(memory, &read.subjects).await?;
+        let shown = read.subjects.iter();
+        memory.events.note_shown(
+            shown.filter_map(|read| read.newest_event.as_ref()),
+            self.began_at,
+        );
+        let mut events = memory.events.has_unread() || self.stand_otherwise(&read.subjects).await?;
         if asked.since.is_some() && !read.reaches_back {
             let hot = asked.hot.iter().map(|hot| hot.number).collect();
             rows += self.read_issues(mirror, &hot).await?;
@@ -120,13 +125,8 @@ impl Reader<'_> {
             .collect())
     }
 
-    /// Whether a subject shows an event that was not read, or stands otherwise than the mirror
-    /// has it: then an event says why.
-    async fn shows_unread_event(
-        &self,
-        memory: &Memory,
-        subjects: &[SubjectRead],
-    ) -> Result<bool, Failure> {
+    /// Whether a subject stands otherwise than the mirror has it: then an event says why.
+    async fn stand_otherwise(&self, subjects: &[SubjectRead]) -> Result<bool, Failure> {
         if subjects.is_empty() {
             return Ok(false);
         }
@@ -135,15 +135,11 @@ impl Reader<'_> {
         let rows: BTreeMap<IssueNumber, Issue> =
             rows.into_iter().map(|row| (row.number, row)).collect();
         Ok(subjects.iter().any(|read| {
-            let row = rows.get(&read.issue.number);
-            let stands_otherwise = match row {
+            match rows.get(&read.issue.number) {
                 Some(row) => differs(row, &read.issue),
                 // A new issue without labels has nothing to explain.
                 None => !read.issue.labels.is_empty(),
-            };
-            let newest = read.newest_event.as_ref();
-            stands_otherwise
-                || newest.is_some_and(|it| !memory.has_read(it, self.settings.visibility))
+            }
         }))
     }
 

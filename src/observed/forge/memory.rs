@@ -7,12 +7,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    domain::{
-        Timestamp,
-        ids::{BranchName, IssueNumber, UserId},
-    },
-    forge::{EventsRead, NewestEvent},
+use crate::domain::{
+    Timestamp,
+    ids::{BranchName, IssueNumber, UserId},
 };
 
 /// What is remembered of one repository.
@@ -22,12 +19,8 @@ pub(super) struct Memory {
     pub(super) settling_until: Option<Timestamp>,
     /// When the last whole read began.
     pub(super) known_at: Option<Timestamp>,
-    /// The newest label or state event of hot subjects at the last whole read.
-    pub(super) newest_events: BTreeMap<IssueNumber, Option<NewestEvent>>,
-    /// The opaque ids of the newest events that were read.
-    pub(super) event_ids: BTreeSet<String>,
-    /// The forge's clock when events were last read back to the known one.
-    pub(super) events_read: Option<Timestamp>,
+    /// What of the events that subjects show was read.
+    pub(super) events: ShownEvents,
     /// The update times at which conversations were read.
     pub(super) conversations: BTreeMap<IssueNumber, Timestamp>,
     /// When the owner variable was read.
@@ -42,20 +35,58 @@ pub(super) struct Memory {
     pub(super) permissions: BTreeMap<UserId, Timestamp>,
 }
 
-impl Memory {
-    /// Notes that events were read.
-    pub(super) fn note_events(&mut self, read: &EventsRead) {
-        self.events_read = read.at.or(self.events_read);
-        self.event_ids.clone_from(&read.node_ids);
+/// Which of the events that subjects show as their newest were read. A subject and the list of
+/// events are read apart, and each may lag: an event counts as read when it was on a page, and
+/// not because time went by.
+#[derive(Debug, Default)]
+pub(super) struct ShownEvents {
+    /// The opaque ids of those on the pages last read, and of those shown that were read before.
+    read: BTreeSet<String>,
+    /// What subjects show that no page had, and since when.
+    unread: BTreeMap<String, Timestamp>,
+    /// What subjects showed when they were last looked at.
+    shown: BTreeSet<String>,
+}
+
+impl ShownEvents {
+    /// Notes what all subjects that were looked at show as their newest event.
+    pub(super) fn note_shown<'a>(
+        &mut self,
+        shown: impl Iterator<Item = &'a String>,
+        now: Timestamp,
+    ) {
+        self.shown = shown.cloned().collect();
+        for id in self.shown.difference(&self.read) {
+            self.unread.entry(id.clone()).or_insert(now);
+        }
     }
 
-    /// Whether a subject's newest event is among those that were read: by its id, or because
-    /// the forge had long stopped to hide it when they were. Both times are the forge's.
-    pub(super) fn has_read(&self, newest: &NewestEvent, visibility: Duration) -> bool {
-        self.event_ids.contains(&newest.id)
-            || self
-                .events_read
-                .is_some_and(|read| later(newest.at, visibility) < read)
+    /// Whether there are events that were shown and not read.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Whether an event is missing that was shown until then.
+    pub(super) fn misses_since(&self, then: Timestamp) -> bool {
+        self.unread.values().any(|since| *since <= then)
+    }
+
+    /// Notes the opaque ids of everything on the pages that were read.
+    pub(super) fn note_read(&mut self, ids: &BTreeSet<String>) {
+        self.read.retain(|id| self.shown.contains(id));
+        self.read.extend(ids.iter().cloned());
+        self.unread.retain(|id, _| !self.read.contains(id));
+    }
+
+    /// Counts as read what was shown until then: pages that are as the forge has them now do not
+    /// have it, so it is older than they reach.
+    pub(super) fn settle(&mut self, then: Timestamp) {
+        let (old, unread) = std::mem::take(&mut self.unread)
+            .into_iter()
+            .partition(|(_, since)| *since <= then);
+        self.unread = unread;
+        let old: BTreeMap<String, Timestamp> = old;
+        self.read.extend(old.into_keys());
     }
 }
 
@@ -70,4 +101,12 @@ pub(super) fn later(time: Timestamp, by: Duration) -> Timestamp {
         .ok()
         .and_then(|by| time.checked_add_signed(by))
         .unwrap_or(Timestamp::MAX_UTC)
+}
+
+/// A time and a span before it.
+pub(super) fn earlier(time: Timestamp, by: Duration) -> Timestamp {
+    chrono::TimeDelta::from_std(by)
+        .ok()
+        .and_then(|by| time.checked_sub_signed(by))
+        .unwrap_or(Timestamp::MIN_UTC)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{
     ahead::Ahead,
     batch::{MirrorBatch, MirrorError, MirrorStore},
-    memory::{Memory, is_due, later},
+    memory::{Memory, earlier, is_due, later},
     parts::FIRST_PULLS,
     report::{PollRequest, PollSettings, RepositoryBinding, RepositoryOutcome},
 };
@@ -17,7 +17,7 @@ use crate::{
         ids::{InstallationId, IssueNumber},
         mirror::{OwnerVariable, RepositoryMirror},
     },
-    forge::{Detection, Forge, ForgeError, ForgeErrorKind, PullFilter, RepositoryRef},
+    forge::{Detection, EventsQuery, Forge, ForgeError, ForgeErrorKind, PullFilter, RepositoryRef},
 };
 
 /// Pull requests from these branches are the platform's: only theirs are read
@@ -183,7 +183,8 @@ impl Reader<'_> {
             memory.swept = Some(now);
         }
         // Only a read begun after that time shows all that the forge may have hidden until then.
-        if whole && finished && memory.settling_until.is_some_and(|until| now >= until) {
+        let settled = memory.settling_until.is_some_and(|until| now >= until);
+        if whole && finished && settled && !memory.events.has_unread() {
             memory.settling_until = None;
         }
         let outcome = if whole || rows > 0 {
@@ -339,7 +340,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads events back to the last known one, or so far back as a first read goes.
+    /// Reads events back to the last known one, or so far back as a first read goes; anew where
+    /// a subject has long shown one that the pages do not have.
     pub(super) async fn read_events(
         &self,
         mirror: &mut RepositoryMirror,
@@ -352,11 +354,19 @@ impl Reader<'_> {
             self.settings.first_event_pages
         };
         let known = mirror.cursors.last_event;
-        let read = self
-            .forge
-            .issue_events(&self.repository(), known, pages)
-            .await?;
-        memory.note_events(&read);
+        let visible = earlier(self.began_at, self.settings.visibility);
+        // A page that was wrongly confirmed would be so for ever.
+        let anew = memory.events.misses_since(visible);
+        let query = EventsQuery {
+            back_to: known,
+            max_pages: pages,
+            anew,
+        };
+        let read = self.forge.issue_events(&self.repository(), query).await?;
+        memory.events.note_read(&read.node_ids);
+        if anew {
+            memory.events.settle(visible);
+        }
         let newest = read.events.iter().map(|event| event.id).max();
         mirror.cursors.last_event = newest.max(known).or(Some(mirror.binding_event));
         batch.events = read.events;

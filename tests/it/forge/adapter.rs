@@ -10,11 +10,21 @@ use codex_k8s::{
         marker::comment_marker,
     },
     forge::{
-        Account, CommentFilter, Forge, ForgeErrorKind, NewPull, PullEdit, PushOutcome, PushRef,
+        Account, CommentFilter, EventsQuery, Forge, ForgeErrorKind, NewPull, PullEdit, PushOutcome,
+        PushRef,
     },
 };
 
 use super::*;
+
+/// So many pages of events, none known.
+fn events(max_pages: u32) -> EventsQuery {
+    EventsQuery {
+        back_to: None,
+        max_pages,
+        anew: false,
+    }
+}
 
 #[tokio::test]
 async fn a_label_and_its_event_are_read_with_one_and_the_same_actor() {
@@ -24,7 +34,7 @@ async fn a_label_and_its_event_are_read_with_one_and_the_same_actor() {
     scene.label(number);
     let issue = forge.issue(&repo, number).await.unwrap();
     assert_eq!(issue.labels, vec![label("run:dev")]);
-    let events = forge.issue_events(&repo, None, 10).await.unwrap().events;
+    let events = forge.issue_events(&repo, events(10)).await.unwrap().events;
     let labeled = events
         .iter()
         .find(|event| matches!(&event.what, IssueEventKind::Labeled { .. }))
@@ -68,14 +78,21 @@ async fn a_page_read_again_is_not_modified_and_still_whole() {
     let (forge, repo) = (scene.forge(), scene.repo(REPO));
     let number = scene.open("First");
     scene.label(number);
-    let first = forge.issue_events(&repo, None, 1).await.unwrap().events;
+    let first = forge.issue_events(&repo, events(1)).await.unwrap().events;
     assert_eq!(requests(&forge, "not_modified"), 0);
-    let second = forge.issue_events(&repo, None, 1).await.unwrap().events;
+    let second = forge.issue_events(&repo, events(1)).await.unwrap().events;
     assert_eq!(requests(&forge, "not_modified"), 1);
     assert_eq!(first, second);
+    let query = EventsQuery {
+        anew: true,
+        ..events(1)
+    };
+    let third = forge.issue_events(&repo, query).await.unwrap().events;
+    assert_eq!(requests(&forge, "not_modified"), 1, "nothing was confirmed");
+    assert_eq!(first, third);
     // Another credential begins with nothing.
     let other = scene.forge();
-    let fresh = other.issue_events(&repo, None, 1).await.unwrap();
+    let fresh = other.issue_events(&repo, events(1)).await.unwrap();
     assert_eq!(fresh.events, first);
     assert_eq!(requests(&other, "not_modified"), 0);
 }

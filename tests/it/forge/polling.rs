@@ -11,7 +11,7 @@ use codex_k8s::{
         ForgeObserver, PollReport, PollRequest, PollSettings, RepositoryOutcome,
         forecast::{Forecast, Load},
     },
-    sandbox::github::AppSeed,
+    sandbox::github::{AppSeed, Fault, FaultRule},
 };
 
 use super::{
@@ -48,9 +48,7 @@ impl Polled {
         for title in ["One", "Two"] {
             scene.open(title);
         }
-        let forge: Arc<dyn Forge> = Arc::new(forge);
-        let installation = "sandbox-1".parse().unwrap();
-        let observer = ForgeObserver::new(forge, installation, PollSettings::default());
+        let observer = observer(forge);
         let mut request = request(vec![bound("shop", REPO), bound("shop", OTHER)]);
         request.sweep_labels = vec![label("run:dev")];
         let polled = Self {
@@ -82,6 +80,12 @@ impl Polled {
         let repository = self.scene.repo(repository).id;
         self.request.hot.push(Subject { repository, number });
     }
+}
+
+fn observer(forge: GithubForge) -> ForgeObserver {
+    let forge: Arc<dyn Forge> = Arc::new(forge);
+    let installation = "sandbox-1".parse().unwrap();
+    ForgeObserver::new(forge, installation, PollSettings::default())
 }
 
 fn asked(requests: &[(&str, u64)]) -> BTreeMap<String, u64> {
@@ -150,6 +154,54 @@ async fn an_event_that_shows_later_than_its_label_is_read_when_it_shows() {
     }
     let state = polled.memory.0.lock().unwrap();
     assert_eq!(state.events.len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_that_a_wrong_304_hides_is_read_anew() {
+    let polled = Polled::new(Lag::NONE).await;
+    polled.scene.label(IssueNumber(1));
+    for _ in 0..5 {
+        polled.poll().await;
+    }
+    let always = 1_000_000;
+    let wrong = FaultRule::sometimes(EVENTS, Fault::NotModified, always);
+    polled.scene.model.add_fault(wrong);
+    polled.scene.label(IssueNumber(2));
+    // The forge's clock says nothing of what was read: it may leap.
+    let leap = TimeDelta::minutes(10);
+    polled.scene.model.set_clock_offset(leap);
+    let mut read = 0;
+    for _ in 0..6 {
+        let (_, requests) = polled.poll().await;
+        read += requests.get(EVENTS).copied().unwrap_or(0);
+    }
+    let events = polled.memory.0.lock().unwrap().events.clone();
+    assert!(events.values().any(|event| event.number.0 == 2));
+    assert_eq!(read, 3, "twice confirmed, then read anew");
+}
+
+#[tokio::test]
+async fn an_event_older_than_the_page_is_looked_for_until_nothing_can_hide_it() {
+    let scene = Scene::new().await;
+    let (old, busy) = (scene.open("Old"), scene.open("Busy"));
+    scene.label(old);
+    for _ in 0..60 {
+        scene.label(busy);
+        let number = u64::try_from(busy.0).unwrap();
+        let removed = scene.model.remove_label(REPO, number, "ada", "run:dev");
+        removed.unwrap();
+    }
+    let forge = scene.forge();
+    let mut polled = Polled::with(scene, forge).await;
+    polled.heat(REPO, old);
+    // A new process knows nothing of what was read.
+    polled.observer = observer(polled.scene.forge());
+    let mut read = Vec::new();
+    for _ in 0..8 {
+        let (_, requests) = polled.poll().await;
+        read.push(requests.get(EVENTS).copied().unwrap_or(0));
+    }
+    assert_eq!(read, [1, 1, 1, 0, 0, 0, 0, 0]);
 }
 
 #[tokio::test]
