@@ -240,10 +240,16 @@ pub(crate) async fn run(
     if resumed && !status.success() && !end.is_cancelled() && hearing.has_not_begun() {
         return Ok(None);
     }
-    Ok(Some(told(status, places, output, &hearing)))
+    Ok(Some(told(facts, status, places, output, &hearing)))
 }
 
-fn told(status: ExitStatus, places: &Places, output: &Output, hearing: &Hearing) -> CommandEnd {
+fn told(
+    facts: &RunFacts,
+    status: ExitStatus,
+    places: &Places,
+    output: &Output,
+    hearing: &Hearing,
+) -> CommandEnd {
     let file = places.result_file();
     let small = file
         .metadata()
@@ -251,6 +257,7 @@ fn told(status: ExitStatus, places: &Places, output: &Output, hearing: &Hearing)
     let file = small.then(|| fs::read(&file).ok()).flatten();
     let message = hearing.message();
     command_end(
+        &facts.asked,
         status.code(),
         file.as_deref(),
         message.as_deref(),

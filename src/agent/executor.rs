@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::domain::{
-    fact::{Answer, ResultStatus},
+    answer::Answer,
+    fact::ResultStatus,
     ids::{AttemptNo, RunId},
     redact::Redactor,
     run_api::{MAX_SESSION_BYTES, Order, Pace, RunFacts},

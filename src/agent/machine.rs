@@ -8,7 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    fact::{Answer, ResultRecord, ResultStatus},
+    answer::Answer,
+    fact::{ResultRecord, ResultStatus},
     ids::CommitSha,
 };
 

@@ -4,11 +4,14 @@
 //! Prompts ask for one JSON object at the end of the last message. An agent that
 //! answers in plain words has still answered: its words are the summary.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::domain::{
-    fact::{Answer, Explanation, ResultStatus},
+    answer::{Answer, AnswerPart, AskedPart, COMMON_PARTS, Explanation},
+    fact::ResultStatus,
     ids::LabelName,
 };
 
@@ -25,6 +28,9 @@ const MAX_QUESTION_CHARS: usize = 1_000;
 const MAX_REQUESTS: usize = 10;
 const MAX_EXPLANATIONS: usize = 10;
 const MAX_EXPLANATION_CHARS: usize = 2_000;
+const MAX_PART_CHARS: usize = 8 * 1024;
+const MAX_PART_ITEMS: usize = 30;
+const MAX_PART_ITEM_CHARS: usize = 1_000;
 /// A forge takes no longer label.
 const MAX_LABEL_CHARS: usize = 50;
 /// How many lines make a summary where nothing better is known.
@@ -34,6 +40,9 @@ const LAST_LINES: usize = 20;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Said {
+    /// What its stage asked for besides.
+    #[serde(skip)]
+    parts: BTreeMap<String, AnswerPart>,
     status: Option<ResultStatus>,
     summary: Option<String>,
     title: Option<String>,
@@ -43,19 +52,10 @@ struct Said {
     explanations: Vec<Explanation>,
 }
 
-const KNOWN: [&str; 7] = [
-    "status",
-    "summary",
-    "title",
-    "tests",
-    "questions",
-    "requests",
-    "explanations",
-];
-
 /// The end of a command from its exit code, its result file, its last message and its output's
-/// end.
+/// end. Its answer has the parts that were asked for.
 pub fn command_end(
+    asked: &[AskedPart],
     exit_code: Option<i32>,
     file: Option<&[u8]>,
     message: Option<&str>,
@@ -66,9 +66,9 @@ pub fn command_end(
     } else {
         ResultStatus::Failed
     };
-    let (status, said) = match file.map(serde_json::from_slice::<Said>) {
+    let (status, said) = match file.map(|file| said_in_file(file, asked)) {
         None => {
-            let said = said_last(message.unwrap_or(tail));
+            let said = said_last(message.unwrap_or(tail), asked);
             (said.status.unwrap_or(clean), said)
         }
         Some(Ok(said)) => (said.status.unwrap_or(clean), said),
@@ -122,7 +122,55 @@ fn answer(said: Said, words: &str) -> Answer {
             .take(MAX_EXPLANATIONS)
             .map(short)
             .collect(),
+        parts: said.parts,
     }
+}
+
+/// Takes what was asked for out of an object. What is empty counts as missing.
+fn take_parts(
+    object: &mut Map<String, Value>,
+    asked: &[AskedPart],
+) -> BTreeMap<String, AnswerPart> {
+    let mut parts = BTreeMap::new();
+    for part in asked {
+        let Some(value) = object.remove(&part.name) else {
+            continue;
+        };
+        let mut items = items(value);
+        let said = if part.list {
+            items.truncate(MAX_PART_ITEMS);
+            let items = items.iter().map(|item| cut(item, MAX_PART_ITEM_CHARS));
+            AnswerPart::List(items.collect())
+        } else {
+            AnswerPart::Text(cut(&items.join("\n"), MAX_PART_CHARS))
+        };
+        if !items.is_empty() {
+            parts.insert(part.name.clone(), said);
+        }
+    }
+    parts
+}
+
+/// The texts of a value; what is no text is written as JSON, for an agent cannot be asked again.
+fn items(value: Value) -> Vec<String> {
+    let all = match value {
+        Value::Null => Vec::new(),
+        Value::Array(items) => items,
+        one => vec![one],
+    };
+    let all = all.into_iter().map(|item| match item {
+        Value::String(text) => text.trim().to_owned(),
+        other => other.to_string(),
+    });
+    all.filter(|text| !text.is_empty()).collect()
+}
+
+/// What a result file says.
+fn said_in_file(file: &[u8], asked: &[AskedPart]) -> Result<Said, serde_json::Error> {
+    let mut object: Map<String, Value> = serde_json::from_slice(file)?;
+    let parts = take_parts(&mut object, asked);
+    let said: Said = serde_json::from_value(Value::Object(object))?;
+    Ok(Said { parts, ..said })
 }
 
 fn short(said: &Explanation) -> Explanation {
@@ -137,11 +185,13 @@ fn short(said: &Explanation) -> Explanation {
 
 /// The object at the end of what was said last. What is not asked for in it is passed over,
 /// and one of the wrong shape counts as words: an agent cannot be asked again.
-fn said_last(words: &str) -> Said {
+fn said_last(words: &str, asked: &[AskedPart]) -> Said {
     let read = |mut object: Map<String, Value>| {
-        object.retain(|key, value| KNOWN.contains(&key.as_str()) && !value.is_null());
+        let parts = take_parts(&mut object, asked);
+        object.retain(|key, value| COMMON_PARTS.contains(&key.as_str()) && !value.is_null());
         object.get("summary")?;
-        serde_json::from_value(Value::Object(object)).ok()
+        let said: Said = serde_json::from_value(Value::Object(object)).ok()?;
+        Some(Said { parts, ..said })
     };
     object_at_end(words).and_then(read).unwrap_or_default()
 }
@@ -177,7 +227,7 @@ mod tests {
     #[test]
     fn the_result_file_speaks_first() {
         let file = br#"{"summary":"Added a line.","title":"Greet"}"#;
-        let end = command_end(Some(0), Some(file), Some("noise"), "noise");
+        let end = command_end(&[], Some(0), Some(file), Some("noise"), "noise");
         assert_eq!(end.answer.summary, "Added a line.");
         assert_eq!(end.answer.title.as_deref(), Some("Greet"));
         assert_eq!(end.status, ResultStatus::Completed);
@@ -186,22 +236,22 @@ mod tests {
     #[test]
     fn a_failed_command_has_not_completed_whatever_it_wrote() {
         let file = br#"{"status":"completed","summary":"fine"}"#;
-        let end = command_end(Some(2), Some(file), None, "");
+        let end = command_end(&[], Some(2), Some(file), None, "");
         assert_eq!(end.status, ResultStatus::Failed);
     }
 
     #[test]
     fn an_invalid_result_file_fails_the_result() {
-        let end = command_end(Some(0), Some(b"{\"outcome\":1}"), None, "");
+        let end = command_end(&[], Some(0), Some(b"{\"outcome\":1}"), None, "");
         assert_eq!(end.status, ResultStatus::Failed);
         assert!(end.answer.summary.contains("not valid"));
     }
 
     #[test]
     fn without_a_file_the_last_message_counts() {
-        let end = command_end(Some(0), None, Some("two\n\nlines"), "a\n");
+        let end = command_end(&[], Some(0), None, Some("two\n\nlines"), "a\n");
         assert_eq!(end.answer.summary, "two\n\nlines");
-        let end = command_end(Some(0), None, None, "a\n\nb\n");
+        let end = command_end(&[], Some(0), None, None, "a\n\nb\n");
         assert_eq!(end.answer.summary, "a\nb");
     }
 
@@ -214,7 +264,7 @@ mod tests {
             (Some(said), "{\"type\":\"turn.completed\"}\n"),
             (None, said),
         ] {
-            let end = command_end(Some(0), None, message, tail);
+            let end = command_end(&[], Some(0), None, message, tail);
             assert_eq!(end.status, ResultStatus::Completed);
             assert_eq!(end.answer.summary, "Wrote it.");
             assert_eq!(end.answer.title.as_deref(), Some("Brief"));
@@ -225,6 +275,54 @@ mod tests {
         }
     }
 
+    fn asked() -> [AskedPart; 2] {
+        [("diagnosis", false), ("actions", true)].map(|(name, list)| AskedPart {
+            name: name.to_owned(),
+            title: name.to_owned(),
+            list,
+            required: true,
+        })
+    }
+
+    #[test]
+    fn what_a_stage_asks_for_is_taken_as_it_wants_it() {
+        let text = |text: &str| AnswerPart::Text(text.to_owned());
+        let list =
+            |items: &[&str]| AnswerPart::List(items.iter().map(ToString::to_string).collect());
+        for (said, parts) in [
+            (
+                r#"{"summary":"x","diagnosis":"slow","actions":["one"," two ",""]}"#,
+                vec![
+                    ("actions", list(&["one", "two"])),
+                    ("diagnosis", text("slow")),
+                ],
+            ),
+            // Of the other shape, and not of texts.
+            (
+                r#"{"summary":"x","diagnosis":["slow","late"],"actions":{"do":1}}"#,
+                vec![
+                    ("actions", list(&[r#"{"do":1}"#])),
+                    ("diagnosis", text("slow\nlate")),
+                ],
+            ),
+            // Nothing is missing.
+            (r#"{"summary":"x","diagnosis":" ","actions":null}"#, vec![]),
+        ] {
+            let parts = parts
+                .into_iter()
+                .map(|(name, part)| (name.to_owned(), part))
+                .collect();
+            let by_file = command_end(&asked(), Some(0), Some(said.as_bytes()), None, "");
+            assert_eq!(by_file.answer.parts, parts, "{said}");
+            assert_eq!(by_file.status, ResultStatus::Completed);
+            let by_words = command_end(&asked(), Some(0), None, Some(said), "");
+            assert_eq!(by_words.answer, by_file.answer);
+        }
+        let other = br#"{"summary":"x","diagnosis":"slow"}"#;
+        let end = command_end(&[], Some(0), Some(other), None, "");
+        assert_eq!(end.status, ResultStatus::Failed, "nobody asked for it");
+    }
+
     #[test]
     fn an_object_of_another_shape_counts_as_words() {
         for said in [
@@ -232,7 +330,7 @@ mod tests {
             "{\"summary\":[1]}",
             "{\"summary\":\"x\", broken}",
         ] {
-            let end = command_end(Some(0), None, None, said);
+            let end = command_end(&[], Some(0), None, None, said);
             assert_eq!(end.answer.summary, said);
             assert_eq!(end.answer.questions, Vec::<String>::new());
         }
@@ -242,7 +340,7 @@ mod tests {
     fn an_agent_may_say_that_it_failed() {
         let said = "{\"summary\":\"no way\",\"status\":\"failed\"}";
         assert_eq!(
-            command_end(Some(0), None, None, said).status,
+            command_end(&[], Some(0), None, None, said).status,
             ResultStatus::Failed
         );
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Timestamp,
+    answer::Answer,
     approval::ApprovalId,
     ids::{AttemptNo, BranchName, CommitSha, IssueNumber, LabelName, RunId},
 };
@@ -141,40 +142,4 @@ pub struct ResultRecord {
     pub head: Option<CommitSha>,
     /// The exit code of the agent command, where it ran.
     pub exit_code: Option<i32>,
-}
-
-/// What an agent says of its work when it is through. All of it is untrusted text.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
-    /// What was done, for the pull request and the status comment.
-    pub summary: String,
-    /// A title for the pull request.
-    pub title: Option<String>,
-    /// What it tried out, and what came of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tests: Option<String>,
-    /// What only people can answer. While there are any the work is not settled.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub questions: Vec<String>,
-    /// What there is to learn from it, where that was asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub explanations: Vec<Explanation>,
-    /// Labels that it asks to have put on the issue. It is a request: people decide it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub requests: Vec<LabelName>,
-}
-
-/// A decision explained to those who want to learn from it. Untrusted text.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Explanation {
-    /// The file that it is about; none where it is about the whole.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// Why this, and why here.
-    pub why: String,
-    /// What it buys.
-    pub gains: String,
-    /// What else was considered, and why it is worse.
-    pub alternatives: String,
 }

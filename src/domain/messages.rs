@@ -10,6 +10,7 @@
 //! [`neutralise`], so that they mention nobody, close nothing and carry no
 //! mark; a body ends with its mark from [`marker`](super::marker).
 
+mod answer;
 mod answers;
 mod approval;
 mod catalogue;
@@ -24,6 +25,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use answer::answer_block;
 pub use answers::answers_block;
 pub use approval::{approval_comment, approval_comment_key};
 pub use learning::{learning_block, learning_comment, learning_comment_key};

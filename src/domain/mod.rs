@@ -6,6 +6,7 @@
 //! by asking a clock.
 
 pub mod agent_cli;
+pub mod answer;
 pub mod approval;
 pub mod effect;
 pub mod event;

@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 
+use aho_corasick::AhoCorasick;
 use serde_json::Value;
 
 /// What stands in a secret's place.
@@ -64,6 +65,21 @@ impl Redactor {
         known.fold(text.to_owned(), |text, value| text.replace(value, MARK))
     }
 
+    /// Overwrites the values that are known in bytes of whatever format: nothing moves.
+    pub fn overwrite_known(&self, bytes: &mut [u8]) {
+        // Only patterns of gigabytes are too many for it.
+        let Ok(known) = AhoCorasick::new(&self.known) else {
+            return;
+        };
+        let places: Vec<_> = known
+            .find_iter(&*bytes)
+            .map(|place| place.range())
+            .collect();
+        for place in places {
+            bytes[place].fill(b'*');
+        }
+    }
+
     /// Takes the secrets out of every text of a JSON value.
     pub fn redact_json(&self, value: &mut Value) {
         match value {
@@ -98,6 +114,7 @@ impl Redactor {
         for value in &self.known {
             let places = text.match_indices(value.as_str());
             found.extend(places.map(|(at, value)| at..at + value.len()));
+            cut_off(text, value, &mut found);
         }
         after_schemes(text, &mut found);
         in_addresses(text, &mut found);
@@ -134,6 +151,19 @@ fn without(secrets: &[Range<usize>], text: &str, part: Range<usize>) -> String {
     }
     out.push_str(&text[from..part.end]);
     out
+}
+
+/// What of a value stands at either end of a text, as where a text was cut. Fewer characters
+/// than make a secret stand there by chance.
+fn cut_off(text: &str, value: &str, found: &mut Vec<Range<usize>>) {
+    let beginnings = (LEAST..value.len()).rev().filter_map(|at| value.get(..at));
+    if let Some(part) = { beginnings }.find(|part| text.ends_with(part)) {
+        found.push(text.len() - part.len()..text.len());
+    }
+    let ends = (1..=value.len() - LEAST).filter_map(|at| value.get(at..));
+    if let Some(part) = { ends }.find(|part| text.starts_with(part)) {
+        found.push(0..part.len());
+    }
 }
 
 /// Where what begins at `from` ends: before the first character that is none of it.
@@ -243,6 +273,31 @@ mod tests {
             "task-list of sk-items",
         ] {
             assert_eq!(redact(kept), kept);
+        }
+    }
+
+    #[test]
+    fn known_values_in_bytes_are_overwritten_in_place() {
+        let mut bytes = b"\xff8:the-run-token-text;the-run-token-tex".to_vec();
+        redactor().overwrite_known(&mut bytes);
+        assert_eq!(bytes, b"\xff8:******************;the-run-token-tex");
+    }
+
+    #[test]
+    fn what_is_left_of_a_secret_where_a_text_was_cut_goes_too() {
+        for (cut, wanted) in [
+            ("say the-run-token", "say [redacted]"),
+            ("say the-run-", "say [redacted]"),
+            ("say the-run", "say the-run"),
+            ("en-text and on", "en-text and on"),
+            ("ken-text and on", "[redacted] and on"),
+            ("run-token-text", "[redacted]"),
+            (
+                "in the-run-token is no secret",
+                "in the-run-token is no secret",
+            ),
+        ] {
+            assert_eq!(redact(cut), wanted);
         }
     }
 

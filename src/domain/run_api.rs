@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     agent_cli::AgentCli,
+    answer::AskedPart,
     ids::{AttemptNo, BranchName, CommitSha, IssueNumber, Locale, RepositoryName, RunId},
     run::RunState,
     trigger::TriggerKind,
@@ -67,6 +68,9 @@ pub struct RunFacts {
     pub git_path: String,
     /// The prompt.
     pub prompt: String,
+    /// What the stage asks of the answer besides the usual.
+    #[serde(default)]
+    pub asked: Vec<AskedPart>,
     /// The agent program.
     pub cli: AgentCli,
     /// Environment of the command.

@@ -149,6 +149,9 @@ fn status_text(index: &Index<'_>, run: &Run) -> StatusComment {
         branch: run.branch.clone(),
         pull_request: run.pull_request,
         phase: phase(index, run),
+        asked: frozen
+            .map(|frozen| frozen.asked.clone())
+            .unwrap_or_default(),
         timeline: timeline(run),
     }
 }
@@ -314,6 +317,7 @@ pub(super) fn pull_request_body(run: &Run, frozen: &FrozenRun, result: &ResultRe
         model: frozen.model.clone(),
         config_sha: frozen.config_sha.clone(),
         answer: result.answer.clone(),
+        asked: frozen.asked.clone(),
     };
     messages::pull_request_body(&body, &frozen.locale)
 }

@@ -14,11 +14,12 @@ use crate::{
     },
     domain::{
         agent_cli::AgentCli,
+        answer::AskedPart,
         effect::content_hash,
         forge::{Issue, PullRequest},
-        ids::{BranchName, CommitSha, LabelName, ProjectKey, Revision, Subject},
+        ids::{BranchName, CommitSha, LabelName, Locale, ProjectKey, Revision, Subject},
         marker::runs_marked_in,
-        messages::learning_block,
+        messages::{answer_block, learning_block},
         mirror::RepositoryMirror,
         model_route::ModelRoute,
         run::{ChoiceSource, CommitIdentity, FrozenRun, Run},
@@ -239,6 +240,9 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         issue_title: parts.issue.title.clone(),
         pull_request: stage.pull_request,
         closes_issue: closes_issue(index, parts),
+        asked: asked(parts, desired.locale(project))
+            .map(|(part, _)| part)
+            .collect(),
         namespace: namespace(index, parts),
         timeout_seconds: i64::try_from(policy.run_timeout.as_secs())
             .unwrap_or(7_200)
@@ -297,6 +301,12 @@ fn models(
         tokens_per_run: budgets.and_then(|budgets| budgets.tokens_per_run),
         tokens_per_day: budgets.and_then(|budgets| budgets.tokens_per_day),
     }))
+}
+
+/// What the stage asks of the answer besides the usual, and what belongs there.
+fn asked<'a>(parts: &Parts<'a>, locale: &'a Locale) -> impl Iterator<Item = (AskedPart, &'a str)> {
+    let asked = parts.stage.answer.iter();
+    asked.map(|part| part.asked(locale))
 }
 
 /// Whether whoever asked for the run wants to learn from it.
@@ -431,6 +441,8 @@ fn prompt<'a>(
     context["locale"] = json!(template.locale);
     let mut text = render(&template.name.to_string(), &template.body, &context)
         .map_err(|error| NotYet::Never(error.to_string()))?;
+    let asked: Vec<_> = asked(parts, &template.locale).collect();
+    text.push_str(&answer_block(&template.locale, &asked));
     if learns(parts) {
         text.push_str(&learning_block(&template.locale));
     }

@@ -70,6 +70,14 @@ fn step_result(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &Reporte
         );
         return;
     }
+    if let Some(part) = result.answer.missing(&reported.frozen.asked) {
+        let text = format!(
+            "the agent's answer lacks `{}`, which its stage asks for",
+            part.name
+        );
+        stop_run(plan, run, Outcome::Failed, text);
+        return;
+    }
     if next_push(index, run).is_some() {
         report_quiet(
             plan,

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// What the scripted agent is told.
 #[derive(Debug, Clone, Args)]
@@ -86,12 +86,36 @@ pub fn work(
             "" => format!("Work on issue {}", agent.issue),
             title => title.to_owned(),
         };
-        let result = json!({ "status": "completed", "summary": summary, "title": title });
-        fs::write(path, result.to_string())
+        let mut result = asked(&text);
+        for (name, said) in [
+            ("status", "completed"),
+            ("summary", &summary),
+            ("title", &title),
+        ] {
+            result.insert(name.to_owned(), json!(said));
+        }
+        fs::write(path, Value::Object(result).to_string())
             .with_context(|| format!("write the result to {}", path.display()))?;
     }
     anyhow::ensure!(agent.exit == 0, "told to fail");
     Ok(())
+}
+
+/// What the prompt asks for beside the usual, said as its form shows it.
+fn asked(prompt: &str) -> Map<String, Value> {
+    let block = prompt.split_once("<!-- block: answer -->");
+    let form = block.and_then(|(_, block)| block.split_once("```json"));
+    let form = form.and_then(|(_, form)| form.split_once("```"));
+    let form = form.and_then(|(form, _)| serde_json::from_str(form).ok());
+    let mut form: Map<String, Value> = form.unwrap_or_default();
+    for (name, value) in &mut form {
+        let said = format!("As far as a script can tell: {name}.");
+        *value = match value {
+            Value::Array(_) => json!([said]),
+            _ => json!(said),
+        };
+    }
+    form
 }
 
 /// Appends this run's line to the issue's file, once.
@@ -140,7 +164,8 @@ mod tests {
 
     fn run(agent: &ScriptedAgent) -> String {
         let mut progress = Vec::new();
-        work(agent, &mut "Do it.".as_bytes(), &mut progress).unwrap();
+        let prompt = "Do it.\n<!-- block: answer -->\n```json\n{\"items\": [\"\"]}\n```\n";
+        work(agent, &mut prompt.as_bytes(), &mut progress).unwrap();
         fs::read_to_string(agent.dir.join("work/issue-7.md")).unwrap()
     }
 
@@ -153,5 +178,6 @@ mod tests {
         assert!(second.starts_with(&first) && second.contains("- Step 2"));
         let result = fs::read_to_string(dir.path().join("result.json")).unwrap();
         assert!(result.contains("\"title\":\"Greet people\""));
+        assert!(result.contains("\"items\":[\"As far"), "{result}");
     }
 }

@@ -164,7 +164,7 @@ impl AgentProgram {
 }
 
 /// The files of the config repo: the example's, with this program as every agent, in the image
-/// given, which policy then allows.
+/// given, which policy then allows, and of which it asks a digest where it has one.
 pub fn config_files(agent: &SeededAgent, image: Option<&str>) -> BTreeMap<String, String> {
     let line = match agent {
         SeededAgent::Scripted(seconds) => {
@@ -190,7 +190,9 @@ pub fn config_files(agent: &SeededAgent, image: Option<&str>) -> BTreeMap<String
                 with_line(&text, "  image:", &format!("  image: {image}"))
             }
             (Some(image), "platform.yaml") => {
-                with_line(&text, EXAMPLE_IMAGE, &format!("        - {image}"))
+                let text = with_line(&text, EXAMPLE_IMAGE, &format!("        - {image}"));
+                let pinned = format!("{DIGESTS} {}", image.contains('@'));
+                with_line(&text, DIGESTS, &pinned)
             }
             _ => text,
         };
@@ -204,6 +206,7 @@ fn is_agent(path: &str) -> bool {
 }
 
 const EXAMPLE_IMAGE: &str = "        - codex-k8s/agent";
+const DIGESTS: &str = "    requireImageDigests:";
 const ALLOWED: &str = "      allowed: [codex, claude, codex-k8s]";
 const OPENAI: &str = "        url: https://api.openai.com/v1";
 const ANTHROPIC: &str = "        url: https://api.anthropic.com";

@@ -25,15 +25,12 @@ use base64::{
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
-use crate::domain::{
-    ids::{AttemptNo, CommitSha},
-    redact::MARK,
-};
+use crate::domain::{ids::CommitSha, redact::MARK};
 
 use super::{
     super::{
         port::GitRemote,
-        run::{Caller, RunApi},
+        run::{Caller, RunApi, known_values},
     },
     cache::Quarantine,
     command::{GitError, TIME_LIMIT},
@@ -59,16 +56,10 @@ pub(super) struct KnownSecrets {
     longest: usize,
 }
 
-/// What the platform knows and this run's agent may have come by: the tokens of the run's
-/// attempts, the keys of models, and the credential that its own reads of the forge go by.
+/// What the platform knows and this run's agent may have come by, the credential of its own
+/// reads of the forge included.
 pub(super) async fn known(api: &RunApi, caller: &Caller, remote: &GitRemote) -> KnownSecrets {
-    let access = &caller.access;
-    let attempts = (1..=access.attempt.0).map(AttemptNo);
-    let token = |attempt| api.keys.token(access.key_version, access.run, attempt);
-    let tokens = attempts.filter_map(token);
-    let mut values: Vec<String> = tokens.map(|token| token.expose().to_owned()).collect();
-    let keys = api.models.all().await;
-    values.extend(keys.iter().map(|key| key.expose_secret().to_owned()));
+    let mut values = known_values(api, caller).await;
     values.extend(remote.authorization.as_ref().and_then(credential));
     KnownSecrets::new(&values)
 }

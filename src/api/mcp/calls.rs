@@ -106,7 +106,7 @@ async fn write_down(
     mut arguments: Value,
     (outcome, detail): (ToolOutcome, Option<String>),
 ) -> ApiResult<()> {
-    let redactor = redactor(api, caller);
+    let redactor = redactor(api, caller).await;
     redactor.redact_json(&mut arguments);
     let size = arguments.to_string().len();
     if size > MAX_ARGUMENT_BYTES {

@@ -70,6 +70,7 @@ async fn facts(api: &RunApi, caller: &Caller) -> ApiResult<RunFacts> {
         accepted_head: run.accepted_head.clone(),
         git_path: GIT_PATH.to_owned(),
         prompt: format!("{answers}{}", frozen.prompt),
+        asked: frozen.asked.clone(),
         cli: frozen.cli.clone(),
         environment: frozen.environment.clone(),
         model: frozen.model.clone(),
@@ -151,7 +152,13 @@ pub(super) async fn result(
             "a commit is 40 or 64 hex digits",
         ));
     }
-    let record = redacted(&api, &caller, record)?;
+    let asked = &caller.frozen()?.asked;
+    let mut said = record.answer.parts.keys();
+    if let Some(name) = said.find(|name| !asked.iter().any(|part| part.name == **name)) {
+        let message = format!("the stage asks for no part `{name}`");
+        return Err(ApiError::bad_field("parts", message));
+    }
+    let record = redacted(&api, &caller, record).await?;
     match caller.say(&api, &Fact::Result(record)).await? {
         Inserted::New => Ok(StatusCode::CREATED),
         Inserted::Repeated => Ok(StatusCode::OK),
@@ -163,9 +170,10 @@ pub(super) async fn result(
 }
 
 /// The record without secrets in the agent's words: they go into a pull request.
-fn redacted(api: &RunApi, caller: &Caller, record: ResultRecord) -> ApiResult<ResultRecord> {
+async fn redacted(api: &RunApi, caller: &Caller, record: ResultRecord) -> ApiResult<ResultRecord> {
+    let redactor = redactor(api, caller).await;
     let answer = serde_json::to_value(&record.answer).and_then(|mut answer| {
-        redactor(api, caller).redact_json(&mut answer);
+        redactor.redact_json(&mut answer);
         serde_json::from_value(answer)
     });
     let answer = answer.map_err(|error| ApiError::bad_field("answer", error.to_string()))?;
@@ -181,7 +189,7 @@ pub(super) async fn ended(
     let caller = caller(&api, &headers).await?;
     caller.must_be_live()?;
     let notice: EndedNotice = body::json(&headers, body, MAX_NOTICE_BYTES).await?;
-    let reason = redactor(&api, &caller).redact(&notice.reason);
+    let reason = redactor(&api, &caller).await.redact(&notice.reason);
     let reason = reason.chars().take(MAX_REASON_CHARS).collect();
     caller.say(&api, &Fact::Ended { reason }).await?;
     Ok(StatusCode::NO_CONTENT)

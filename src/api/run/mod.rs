@@ -35,7 +35,7 @@ use super::{
 
 pub(crate) use auth::{Caller, caller};
 pub(crate) use facts::is_commit;
-pub(crate) use output::redactor;
+pub(crate) use output::{known_values, redactor};
 
 /// How the run API is set up.
 #[derive(Debug, Clone)]

@@ -7,7 +7,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use secrecy::ExposeSecret;
+
 use crate::domain::{
+    ids::AttemptNo,
     redact::Redactor,
     run_api::{
         LogBatch, MAX_LOG_BODY_BYTES, MAX_LOG_CHUNK_BYTES, MAX_SESSION_BYTES, SESSION_FORMAT_HEADER,
@@ -29,8 +32,8 @@ const MAX_FORMAT_CHARS: usize = 64;
 
 /// Takes log chunks, without their secrets; a chunk sent twice counts once.
 ///
-/// *Caveats*: a secret that is cut between two calls is not seen. Our runner ends a chunk with a
-/// line, so only a line too long for it is ever cut there.
+/// *Caveats*: of a secret that is cut between two calls, a part too short to be told from words
+/// stays. Our runner ends a chunk with a line, so only a line too long for it is ever cut there.
 pub(super) async fn logs(
     State(api): State<RunApi>,
     headers: HeaderMap,
@@ -47,7 +50,7 @@ pub(super) async fn logs(
         // Postgres texts hold no NUL.
         chunk.text = chunk.text.replace('\0', "\u{fffd}");
     }
-    let redactor = redactor(&api, &caller);
+    let redactor = redactor(&api, &caller).await;
     redactor.redact_pieces(batch.chunks.iter_mut().map(|chunk| &mut chunk.text));
     let (run, attempt) = (caller.run(), caller.attempt());
     let stored = api
@@ -58,16 +61,26 @@ pub(super) async fn logs(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What takes secrets out of a pod's texts: of the values it holds we know its token.
-pub(crate) fn redactor(api: &RunApi, caller: &Caller) -> Redactor {
-    let access = &caller.access;
-    let token = api
-        .keys
-        .token(access.key_version, access.run, access.attempt);
-    Redactor::knowing(token.map(|token| token.expose().to_owned()))
+/// What takes secrets out of a pod's texts.
+pub(crate) async fn redactor(api: &RunApi, caller: &Caller) -> Redactor {
+    Redactor::knowing(known_values(api, caller).await)
 }
 
-/// Takes a session in place of the attempt's older one.
+/// What the run API knows and a run's agent may have come by, whatever keeps it from that: the
+/// tokens of the run's attempts and the keys of models.
+pub(crate) async fn known_values(api: &RunApi, caller: &Caller) -> Vec<String> {
+    let access = &caller.access;
+    let attempts = (1..=access.attempt.0).map(AttemptNo);
+    let token = |attempt| api.keys.token(access.key_version, access.run, attempt);
+    let tokens = attempts.filter_map(token);
+    let mut values: Vec<String> = tokens.map(|token| token.expose().to_owned()).collect();
+    let keys = api.models.all().await;
+    values.extend(keys.iter().map(|key| key.expose_secret().to_owned()));
+    values
+}
+
+/// Takes a session in place of the attempt's older one. Its format is the runner's affair, but a
+/// secret that stands in it as it is stays out of the store.
 pub(super) async fn save_session(
     State(api): State<RunApi>,
     headers: HeaderMap,
@@ -76,9 +89,11 @@ pub(super) async fn save_session(
     let caller = caller(&api, &headers).await?;
     caller.may_speak(api.settings.last_words)?;
     let format = format_tag(&headers)?;
-    let bytes = body::read(&headers, body, MAX_SESSION_BYTES)
+    let mut bytes = body::read(&headers, body, MAX_SESSION_BYTES)
         .await?
         .to_vec();
+    let redactor = redactor(&api, &caller).await;
+    redactor.overwrite_known(&mut bytes);
     let session = SessionBlob { format, bytes };
     let saved = api
         .store

@@ -24,6 +24,9 @@ pub struct Guardrails {
     pub commands: Commands,
     /// Whether agents may push changes to paths that the forge's CI executes.
     pub allow_workflow_pushes: bool,
+    /// Whether agents' images are named by digest (`NAME[:TAG]@sha256:…`), so that what runs is
+    /// what was looked at.
+    pub require_image_digests: bool,
 }
 
 impl Default for Guardrails {
@@ -39,6 +42,7 @@ impl Default for Guardrails {
             ]),
             commands: Commands::default(),
             allow_workflow_pushes: false,
+            require_image_digests: false,
         }
     }
 }
@@ -65,6 +69,9 @@ pub struct Narrowing {
     /// `false` forbids what the platform allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_workflow_pushes: Option<bool>,
+    /// `true` asks for digests where the platform does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_image_digests: Option<bool>,
 }
 
 /// Which images may be run.
@@ -92,6 +99,15 @@ pub(crate) fn covers(prefix: &str, image: &str) -> bool {
         return false;
     };
     prefix.ends_with('/') || rest.is_empty() || rest.starts_with(':') || rest.starts_with('@')
+}
+
+/// Whether an image is named by the SHA-256 of its manifest, whatever its tag.
+pub(crate) fn is_pinned(image: &str) -> bool {
+    let digest = image.rsplit_once("@sha256:").map(|(_, digest)| digest);
+    digest.is_some_and(|digest| {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        digest.len() == 64 && digest.bytes().all(hex)
+    })
 }
 
 /// A pod security level, from the strictest.
@@ -202,6 +218,8 @@ impl Guardrails {
             commands,
             allow_workflow_pushes: self.allow_workflow_pushes
                 && by.allow_workflow_pushes.unwrap_or(true),
+            require_image_digests: self.require_image_digests
+                || by.require_image_digests.unwrap_or(false),
         }
     }
 
@@ -280,6 +298,20 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_pinned_by_a_whole_digest_alone() {
+        let digest = "0123456789abcdef".repeat(4);
+        assert!(is_pinned(&format!("agents/dev@sha256:{digest}")));
+        assert!(is_pinned(&format!(
+            "example.org/agents/dev:1@sha256:{digest}"
+        )));
+        for image in ["agents/dev:1", "agents/dev@sha256:00", "agents/dev:sha256"] {
+            assert!(!is_pinned(image), "{image}");
+        }
+        assert!(!is_pinned(&format!("dev@sha256:{}", digest.to_uppercase())));
+        assert!(!is_pinned(&format!("dev@sha512:{digest}")));
+    }
+
+    #[test]
     fn ranges_contain_ranges_of_their_family() {
         assert!(cidr_covers("0.0.0.0/0", "203.0.113.0/24"));
         assert!(cidr_covers("203.0.113.0/24", "203.0.113.128/25"));
@@ -293,6 +325,7 @@ mod tests {
     #[test]
     fn narrowing_never_widens() {
         let platform = Guardrails {
+            require_image_digests: true,
             images: Images {
                 allowed: vec!["example.org/agents/".into()],
             },
@@ -308,6 +341,7 @@ mod tests {
                 allowed: BTreeSet::from(["sh".into()]),
             }),
             allow_workflow_pushes: Some(true),
+            require_image_digests: Some(false),
             egress: Some(Egress {
                 cidrs: vec!["0.0.0.0/0".into()],
                 except_cidrs: vec![],
@@ -317,7 +351,7 @@ mod tests {
         assert_eq!(narrowed.pod_security, PodSecurity::Restricted);
         assert_eq!(narrowed.rbac_profiles, BTreeSet::from([RbacProfile::Read]));
         assert!(narrowed.commands.allowed.is_empty());
-        assert!(!narrowed.allow_workflow_pushes);
+        assert!(!narrowed.allow_workflow_pushes && narrowed.require_image_digests);
         assert!(narrowed.egress.cidrs.is_empty());
     }
 }

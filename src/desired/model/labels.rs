@@ -346,8 +346,8 @@ fn in_capitals(text: &str) -> String {
         .collect()
 }
 
-/// What is said of a label in a language, else what is said in any. Locales compare without case.
-fn described<'a>(
+/// What is said of something in a language, else what is said in any. Locales compare without case.
+pub(super) fn described<'a>(
     otherwise: &'a str,
     descriptions: &'a BTreeMap<Locale, String>,
     locale: &Locale,

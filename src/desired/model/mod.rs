@@ -37,5 +37,7 @@ pub use policy::AgentPolicySpec;
 pub use project::{Budgets, Member, MemberRole, ProjectLimits, ProjectSpec};
 pub use repository::RepositorySpec;
 pub use schedule::{PushTrigger, ScheduleSpec};
-pub use stage::{ClosesIssue, EntryGuard, LabelsAfter, RuntimeMode, StageModelSpec, StageSpec};
+pub use stage::{
+    AnswerPartSpec, ClosesIssue, EntryGuard, LabelsAfter, RuntimeMode, StageModelSpec, StageSpec,
+};
 pub use template::{PromptTemplateSpec, Template, TemplateKey, TemplateKind, TemplateScope};

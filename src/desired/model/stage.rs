@@ -1,13 +1,14 @@
 //! `StageModel`: the stages work goes through, who does them and what they leave behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::labels::StateKind;
+use super::labels::{StateKind, described};
 use crate::domain::{
-    ids::{AgentKey, StageKind},
+    answer::AskedPart,
+    ids::{AgentKey, Locale, StageKind},
     run::PullRequestRule,
 };
 
@@ -49,6 +50,11 @@ pub struct StageSpec {
     /// `discussion` label. At most one stage does.
     #[serde(default)]
     pub discussion: bool,
+    /// Parts of its agents' answers beside those that every answer has. The prompt asks for
+    /// them, and people read them on the pull request or, where there is none, on the issue.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub answer: Vec<AnswerPartSpec>,
     /// What must hold on the issue for a run to start; until then it waits.
     #[serde(default)]
     pub entry: EntryGuard,
@@ -62,6 +68,48 @@ pub struct StageSpec {
     /// Labels set when a run failed or timed out.
     #[serde(default)]
     pub on_failure: LabelsAfter,
+}
+
+/// A part of an answer that a stage asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AnswerPartSpec {
+    /// Its key in the answer's JSON object, such as `actionItems`; unique in its stage.
+    pub name: String,
+    /// Its title for people.
+    #[schemars(length(min = 1))]
+    pub title: String,
+    /// The title in other languages, by locale.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub titles: BTreeMap<Locale, String>,
+    /// What the agent is asked to put there.
+    #[schemars(length(min = 1))]
+    pub description: String,
+    /// The same in other languages, by locale.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub descriptions: BTreeMap<Locale, String>,
+    /// Whether it is a list of texts instead of one.
+    #[serde(default)]
+    pub list: bool,
+    /// Whether a run without it fails.
+    #[serde(default)]
+    pub required: bool,
+}
+
+impl AnswerPartSpec {
+    /// What a launch fixes of it for a language, and what the prompt says of it.
+    pub fn asked(&self, locale: &Locale) -> (AskedPart, &str) {
+        let part = AskedPart {
+            name: self.name.clone(),
+            title: described(&self.title, &self.titles, locale).to_owned(),
+            list: self.list,
+            required: self.required,
+        };
+        (
+            part,
+            described(&self.description, &self.descriptions, locale),
+        )
+    }
 }
 
 /// What a run gets to work with.

@@ -7,7 +7,7 @@ use super::{
     words::{Catalogue as _, words},
 };
 use crate::domain::{
-    fact::Explanation,
+    answer::Explanation,
     ids::{Locale, RunId},
     marker::comment_marker,
 };

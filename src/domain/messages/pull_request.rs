@@ -6,14 +6,14 @@
 use std::fmt::Write as _;
 
 use super::{
-    Language,
+    Language, answer,
     catalogue::Word,
     neutral,
     status::{code_span, table},
     words::Catalogue as _,
 };
 use crate::domain::{
-    fact::Answer,
+    answer::{Answer, AskedPart},
     ids::{AgentKey, CommitSha, IssueNumber, LabelName, Locale, RunId},
     marker::pull_request_marker,
 };
@@ -23,7 +23,7 @@ const MAX_TITLE_CHARS: usize = 120;
 
 /// The longest summary that is taken over; the rest is cut. A forge refuses bodies of
 /// more than 65,536 characters.
-const MAX_SUMMARY_CHARS: usize = 20_000;
+pub(super) const MAX_SUMMARY_CHARS: usize = 20_000;
 
 /// The longest sentence in a list.
 const MAX_LINE_CHARS: usize = 600;
@@ -47,6 +47,8 @@ pub struct PullRequestBody {
     pub config_sha: CommitSha,
     /// The agent's words.
     pub answer: Answer,
+    /// What its stage asked for besides the usual.
+    pub asked: Vec<AskedPart>,
 }
 
 /// The body of a run's pull request.
@@ -73,7 +75,7 @@ pub fn pull_request_body(body: &PullRequestBody, locale: &Locale) -> String {
     format!(
         "{intro}\n\n{link}\n\n{words}### {facts_title}\n\n{facts}\n{notice}\n\n{mark}\n",
         intro = Word::PullRequestIntro.text(language),
-        words = words(&body.answer, language),
+        words = words(body, language),
         facts_title = Word::PullRequestFacts.text(language),
         notice = Word::PullRequestNotice.text(language),
         mark = pull_request_marker(&body.run),
@@ -81,7 +83,8 @@ pub fn pull_request_body(body: &PullRequestBody, locale: &Locale) -> String {
 }
 
 /// The agent's words without their power, a section each.
-fn words(answer: &Answer, language: Language) -> String {
+fn words(body: &PullRequestBody, language: Language) -> String {
+    let answer = &body.answer;
     let neutral = |text: &str| {
         let text: String = text.chars().take(MAX_SUMMARY_CHARS).collect();
         neutral::neutralise(&text).trim().to_owned()
@@ -91,15 +94,17 @@ fn words(answer: &Answer, language: Language) -> String {
         text => text,
     };
     let tests = answer.tests.as_deref().map(neutral).unwrap_or_default();
-    let sections = [
-        (Word::Summary, summary),
-        (Word::Tests, tests),
-        (Word::Questions, list(&answer.questions)),
+    let mut sections = vec![
+        (Word::Summary.text(language), summary),
+        (Word::Tests.text(language), tests),
     ];
+    let told = answer.told(&body.asked).into_iter();
+    sections.extend(told.map(|(title, said)| (title, answer::part(said))));
+    let questions = list(&answer.questions);
+    sections.push((Word::Questions.text(language), questions));
     let mut words = String::new();
     for (title, text) in sections.iter().filter(|(_, text)| !text.is_empty()) {
-        write!(words, "### {}\n\n{text}\n\n", title.text(language))
-            .expect("a String takes every write");
+        write!(words, "### {title}\n\n{text}\n\n").expect("a String takes every write");
     }
     words
 }

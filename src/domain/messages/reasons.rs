@@ -9,7 +9,7 @@ use super::Language;
 use crate::domain::ids::Locale;
 
 /// English and Russian, with as many places, in the same order.
-const REASONS: [(&str, &str); 44] = [
+const REASONS: [(&str, &str); 45] = [
     ("the label was taken off", "метка снята"),
     ("the issue was closed", "задача закрыта"),
     (
@@ -17,6 +17,10 @@ const REASONS: [(&str, &str); 44] = [
         "задачи в этом репозитории больше нет",
     ),
     ("its time is up", "время вышло"),
+    (
+        "the agent's answer lacks `{}`, which its stage asks for",
+        "в ответе агента нет `{}`, хотя этап об этом просит",
+    ),
     (
         "it waited for people for longer than a run may",
         "он ждал людей дольше, чем позволено",

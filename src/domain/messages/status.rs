@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use super::{
-    Language, catalogue::Word, neutral, pull_request::list, reasons::reason_in,
+    Language, answer, catalogue::Word, neutral, pull_request::list, reasons::reason_in,
     words::Catalogue as _,
 };
 use crate::domain::{
     Timestamp,
-    fact::Answer,
+    answer::{Answer, AskedPart},
     ids::{AgentKey, BranchName, IssueNumber, LabelName, Locale, RunId},
     marker::comment_marker,
 };
@@ -39,6 +39,8 @@ pub struct StatusComment {
     pub pull_request: Option<IssueNumber>,
     /// Where the run stands.
     pub phase: Phase,
+    /// What its stage asked for besides the usual.
+    pub asked: Vec<AskedPart>,
     /// What has happened, oldest first.
     pub timeline: Vec<TimelineEntry>,
 }
@@ -139,13 +141,10 @@ pub fn status_comment(comment: &StatusComment, locale: &Locale) -> String {
         push_section(&mut body, word.text(language), &text);
     }
     if let Phase::Succeeded {
-        answer: Some(Answer { questions, .. }),
+        answer: Some(answer),
     } = &comment.phase
-        && !questions.is_empty()
     {
-        let title = Word::Questions.text(language);
-        write!(body, "\n**{title}:**\n\n{}\n", list(questions))
-            .expect("a String takes every write");
+        push_answer(&mut body, comment, answer, language);
     }
     push_timeline(&mut body, &comment.timeline, language);
     let advice = advice(comment, language);
@@ -263,6 +262,20 @@ fn words_of(phase: &Phase) -> Option<(Word, &str)> {
 
 pub(super) fn push_section(body: &mut String, title: &str, text: &str) {
     write!(body, "\n**{title}:** {text}\n").expect("a String takes every write");
+}
+
+/// What was asked for besides, where no pull request shows it, and what people are to answer.
+fn push_answer(body: &mut String, comment: &StatusComment, answer: &Answer, language: Language) {
+    let mut sections = Vec::new();
+    if comment.pull_request.is_none() {
+        let told = answer.told(&comment.asked).into_iter();
+        sections.extend(told.map(|(title, said)| (title, answer::part(said))));
+    }
+    let questions = list(&answer.questions);
+    sections.push((Word::Questions.text(language), questions));
+    for (title, text) in sections.iter().filter(|(_, text)| !text.is_empty()) {
+        write!(body, "\n**{title}:**\n\n{text}\n").expect("a String takes every write");
+    }
 }
 
 fn push_timeline(body: &mut String, timeline: &[TimelineEntry], language: Language) {

@@ -8,7 +8,7 @@ use strum::IntoEnumIterator as _;
 use super::{approval::AskWord, catalogue::Word, words::Catalogue, *};
 use crate::domain::{
     Timestamp,
-    fact::Answer,
+    answer::{Answer, AnswerPart, AskedPart},
     forge::ForgeKind,
     ids::{AgentKey, CommitSha, IssueNumber, LabelName, RepositoryId, RunId, Subject},
     marker::{comment_marker, runs_marked_in},
@@ -39,6 +39,7 @@ fn status(phase: Phase) -> StatusComment {
         branch: None,
         pull_request: None,
         phase,
+        asked: Vec::new(),
         timeline: vec![TimelineEntry {
             at: at(0),
             step: TimelineStep::Queued,
@@ -92,6 +93,7 @@ fn every_word_has_its_own_text_in_every_language_with_the_same_places() {
         all::<Word>(),
         all::<AskWord>(),
         all::<super::learning::Word>(),
+        all::<super::answer::Word>(),
     ];
     for (word, texts) in catalogues.concat() {
         let places: BTreeSet<_> = texts
@@ -264,7 +266,56 @@ fn body(summary: &str) -> PullRequestBody {
         model: None,
         config_sha: CommitSha::from("abc"),
         answer: said(summary),
+        asked: Vec::new(),
     }
+}
+
+#[test]
+fn what_a_stage_asks_for_stands_under_its_title_and_has_no_power() {
+    let asked = |name: &str, list| AskedPart {
+        name: name.to_owned(),
+        title: format!("The {name}"),
+        list,
+        required: false,
+    };
+    let items = ["see @grace".to_owned(), "Fixes #3\n## Big".to_owned()];
+    let parts = [
+        ("cause", AnswerPart::Text("It was\n\nCloses #3.".to_owned())),
+        ("actions", AnswerPart::List(items.into())),
+    ];
+    let answer = Answer {
+        parts: parts.map(|(name, part)| (name.to_owned(), part)).into(),
+        ..said("Done.")
+    };
+    let asked = vec![
+        asked("actions", true),
+        asked("cause", false),
+        asked("rest", true),
+    ];
+    let pull = PullRequestBody {
+        answer: answer.clone(),
+        asked: asked.clone(),
+        ..body("")
+    };
+    let text = pull_request_body(&pull, &Locale::from("en"));
+    let (actions, cause) = (text.find("### The actions"), text.find("### The cause"));
+    assert!(actions.is_some() && actions < cause, "{text}");
+    assert!(
+        !text.contains("The rest") && !text.contains("@grace"),
+        "{text}"
+    );
+    assert_eq!(text.matches("Closes #").count(), 1, "ours: {text}");
+    assert!(!text.contains("\n## Big"), "{text}");
+    // Where a pull request has it, the status comment does not say it again.
+    let mut comment = status(Phase::Succeeded {
+        answer: Some(answer),
+    });
+    comment.asked = asked;
+    let text = status_comment(&comment, &Locale::from("en"));
+    assert!(text.contains("**The cause:**"), "{text}");
+    comment.pull_request = Some(IssueNumber(4));
+    let text = status_comment(&comment, &Locale::from("en"));
+    assert!(!text.contains("The cause"), "{text}");
 }
 
 fn said(summary: &str) -> Answer {

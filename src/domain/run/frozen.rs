@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     agent_cli::AgentCli,
+    answer::AskedPart,
     ids::{
         AgentKey, BranchName, CommitSha, IssueNumber, LabelName, Locale, RepositoryName, ReviewId,
         Revision,
@@ -68,6 +69,9 @@ pub struct FrozenRun {
     /// Whether merging that pull request closes the issue.
     #[serde(default)]
     pub closes_issue: bool,
+    /// What its stage asks of the answer besides the usual.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<AskedPart>,
     /// The run's namespace.
     pub namespace: String,
     /// Seconds of work allowed, waiting not counted. Never zero.

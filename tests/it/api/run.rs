@@ -82,6 +82,10 @@ async fn a_result_is_taken_once_and_bodies_have_limits() {
         call(&world, "POST", "/result", &token).json(&record)
     };
     assert_eq!(code(result(&"x".repeat(300_000))).await.1, "too_large");
+    let record = json!({ "status": "completed", "summary": "done", "title": null,
+        "head": null, "exit_code": 0, "parts": { "diagnosis": "slow" } });
+    let unasked = code(call(&world, "POST", "/result", &token).json(&record)).await;
+    assert_eq!(unasked.1, "bad_request", "its stage asks for no such part");
     assert_eq!(code(result("done")).await.0, StatusCode::CREATED);
     assert_eq!(code(result("done")).await.0, StatusCode::OK);
     assert_eq!(code(result("other")).await.1, "result_handed_in");

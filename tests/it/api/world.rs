@@ -514,6 +514,7 @@ fn frozen(command: &[&str]) -> FrozenRun {
         pull_request: PullRequestRule::Required,
         closes_issue: true,
         learning: false,
+        asked: Vec::new(),
         namespace: "run".to_owned(),
         timeout_seconds: 600,
         max_attempts: 3,

@@ -111,6 +111,25 @@ fn a_description_of_a_hundred_characters_is_taken_however_many_bytes_it_has() {
 }
 
 #[test]
+fn a_tag_is_not_enough_where_digests_are_asked_for() {
+    let broken = Broken::new();
+    let (asked, tag) = ("requireImageDigests: true", "codex-k8s/agent:latest");
+    broken.replace("platform.yaml", "requireImageDigests: false", asked);
+    let roles = ["dev", "em", "km", "pm", "qa", "reviewer", "sa", "sre"];
+    let errors = broken.errors();
+    assert_eq!(errors.len(), roles.len());
+    for error in errors {
+        assert_eq!((error.line, error.path.as_str()), (8, "/spec/image"));
+        assert!(error.message.contains("not named by its digest"), "{error}");
+    }
+    let pinned = format!("{tag}@sha256:{}", "0123456789abcdef".repeat(4));
+    for role in roles {
+        broken.replace(&format!("agents/{role}.yaml"), tag, &pinned);
+    }
+    assert_eq!(broken.errors(), []);
+}
+
+#[test]
 fn all_errors_of_all_files_come_together_in_order() {
     let broken = Broken::new();
     broken

@@ -1,5 +1,7 @@
 //! What pods do: they start, fail, vanish, push and hand in results.
 
+use std::collections::BTreeMap;
+
 use codex_k8s::{
     cluster::{
         ObjectKind,
@@ -8,10 +10,10 @@ use codex_k8s::{
         },
     },
     domain::{
+        answer::{Answer, AnswerPart, Explanation},
         approval::{ApprovalAction, ApprovalId},
         fact::{
-            Answer, Explanation, Fact, LabelsFact, PushFact, ResultRecord, ResultStatus, RunFact,
-            WaitFact, WaitStage,
+            Fact, LabelsFact, PushFact, ResultRecord, ResultStatus, RunFact, WaitFact, WaitStage,
         },
         ids::{LabelName, RunId},
         run::{AttemptState, Run},
@@ -164,6 +166,11 @@ impl World {
                 questions: self.questions.clone(),
                 explanations: explained(&found),
                 requests: requests.to_vec(),
+                parts: if self.forgets {
+                    BTreeMap::new()
+                } else {
+                    told(&found)
+                },
                 ..Answer::default()
             },
             head,
@@ -238,6 +245,20 @@ impl World {
             }
         }
     }
+}
+
+/// What an honest agent says to what its stage asks for besides.
+fn told(run: &Run) -> BTreeMap<String, AnswerPart> {
+    let asked = run.frozen.iter().flat_map(|frozen| &frozen.asked);
+    let said = asked.map(|part| {
+        let words = format!("Its {}, seen by @grace.", part.name);
+        let said = match part.list {
+            true => AnswerPart::List(vec![words]),
+            false => AnswerPart::Text(words),
+        };
+        (part.name.clone(), said)
+    });
+    said.collect()
 }
 
 /// What an honest agent explains where it is asked to.

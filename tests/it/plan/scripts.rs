@@ -218,6 +218,7 @@ impl Player {
                     words => vec![words.join(" ")],
                 };
             }
+            ["agents", "forget"] => world.forgets = true,
             ["merge", number, "by", who] => world.merge(subject(number), who),
             ["bind"] => world.bind(HELLO),
             ["permission", "unknown"] => {

@@ -101,6 +101,8 @@ pub(super) struct World {
     pub(super) conflicts: Vec<String>,
     /// What the next results ask people.
     pub(super) questions: Vec<String>,
+    /// Whether they lack what their stage asks for besides.
+    pub(super) forgets: bool,
     pub(super) last_id: i64,
     pub(super) last_number: i64,
 }
@@ -141,6 +143,7 @@ impl World {
             stuck: false,
             conflicts: Vec::new(),
             questions: Vec::new(),
+            forgets: false,
             last_id: 100,
             last_number: 50,
         };

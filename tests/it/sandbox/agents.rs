@@ -11,6 +11,7 @@ use codex_k8s::{
     },
 };
 use secrecy::ExposeSecret;
+use serde_json::json;
 
 use super::stage::Stage;
 use crate::support::{agents::programs_for_test, cluster::RealCluster};
@@ -115,6 +116,49 @@ pub(super) async fn no_secret_left(stage: &Stage) {
         for (place, text) in stage.everything_written().await {
             assert!(!text.contains(secret.as_str()), "{name} is in {place}");
         }
+    }
+}
+
+/// A program that has come by the key of its model, and its token, says both wherever it can.
+async fn a_secret_told_everywhere(stage: Stage) {
+    let world = &stage.world;
+    let model = world.model().unwrap();
+    let key = world.model_key().unwrap();
+    // As it is cut where a title ends, too.
+    let title = format!("{}{key}", "t".repeat(200 - key.len() / 2));
+    let said = format!("Look: {key}");
+    let answer = json!({
+        "summary": said, "title": title, "tests": said, "questions": [said], "requests": [key],
+        "explanations": [{ "file": key, "why": said, "gains": said, "alternatives": said }],
+        "diagnosis": said, "actionItems": [said, key], "evidence": [said], "toolGaps": [key],
+    });
+    model.follow(ModelScript {
+        commands: vec![
+            format!("echo '{key}'; echo '{key}' >&2; env; cat /proc/$PPID/environ"),
+            "echo done >> notes.txt; git add -A; git commit -qm done".to_owned(),
+        ],
+        answer: answer.to_string(),
+        pause: Duration::ZERO,
+    });
+    stage.label(1, "run:self-improve");
+    stage.finished(1, RunState::Succeeded).await;
+    let [pull] = stage.pulls()[..] else {
+        panic!("{}", stage.history().await)
+    };
+    let body = stage.issue(pull)["body"].as_str().unwrap().to_owned();
+    assert!(body.contains("Look: [redacted]"), "{body}");
+    let half = &key[..key.len() / 2];
+    for (place, text) in stage.everything_written().await {
+        assert!(!text.contains(half), "the key is in {place}");
+        assert!(!text.contains("ck8s_"), "a run token is in {place}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_a_program_tells_is_written_nowhere() {
+    if let Some(programs) = programs_for_test() {
+        a_secret_told_everywhere(Stage::of_program(AgentProgram::Codex, programs).await).await;
     }
 }
 

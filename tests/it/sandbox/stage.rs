@@ -90,11 +90,12 @@ impl Stage {
         Self::with(given_server(), options).await
     }
 
-    /// The same on a real Kubernetes, its node holding the agent's image.
+    /// The same on a real Kubernetes, its node holding the agent's image, which policy wants
+    /// named by its digest.
     pub(super) async fn of_program_on(cluster: &RealCluster, program: AgentProgram) -> Self {
         let options = WorldOptions {
             kubeconfig: Some(cluster.kubeconfig.clone()),
-            image: Some(AGENT_IMAGE.to_owned()),
+            image: Some(cluster.pinned(AGENT_IMAGE)),
             run_address: cluster.host_address.parse().unwrap(),
             program: Some(program),
             ..options(0.0, &[])

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use codex_k8s::{
     domain::{
+        answer::Answer,
         event::EventKind,
-        fact::{Answer, Fact, PushFact, PushOutcome, ResultRecord, ResultStatus},
+        fact::{Fact, PushFact, PushOutcome, ResultRecord, ResultStatus},
         ids::{AttemptNo, BranchName, CommitSha, RunId},
         run::{Outcome, RunState},
     },

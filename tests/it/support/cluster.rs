@@ -104,6 +104,19 @@ impl RealCluster {
         command
     }
 
+    /// How the node knows an image (`NAME:TAG`) by its digest.
+    pub(crate) fn pinned(&self, image: &str) -> String {
+        let names = "jsonpath={.items[*].status.images[*].names[*]}";
+        let mut kubectl = self.kubectl();
+        let output = kubectl.args(["get", "nodes", "-o", names]).output();
+        let said = String::from_utf8(output.expect("kubectl runs").stdout).unwrap();
+        let (name, _) = image.rsplit_once(':').expect("a tag");
+        let begins = format!("docker.io/{name}@sha256:");
+        let pinned = said.split(' ').find(|name| name.starts_with(&begins));
+        let pinned = pinned.unwrap_or_else(|| panic!("no digest of {image}: make image\n{said}"));
+        pinned.to_owned()
+    }
+
     /// One of the scripts beside the cluster, such as `image`.
     pub(crate) fn script(name: &str) -> Command {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster");

@@ -10,7 +10,8 @@ use std::{
 use async_trait::async_trait;
 use codex_k8s::{
     domain::{
-        fact::{Answer, PushOutcome, ResultRecord, ResultStatus},
+        answer::Answer,
+        fact::{PushOutcome, ResultRecord, ResultStatus},
         ids::CommitSha,
         run_api::{Order, RunFacts},
     },

@@ -10,7 +10,7 @@ use crate::desired::{
     },
     model::{
         AgentSpec, Egress, Guardrails, ProjectSpec,
-        guardrails::{cidr_covers, covers, is_cidr},
+        guardrails::{cidr_covers, covers, is_cidr, is_pinned},
     },
 };
 
@@ -59,6 +59,15 @@ fn outside(
         found.push((
             "image",
             format!("image `{}` is not among the allowed images", agent.image),
+        ));
+    }
+    if guardrails.require_image_digests && !is_pinned(&agent.image) {
+        found.push((
+            "image",
+            format!(
+                "image `{}` is not named by its digest (`@sha256:…`)",
+                agent.image
+            ),
         ));
     }
     // Where a command is missing, another check says so.
@@ -209,6 +218,9 @@ fn narrowing(
     }
     if narrow.allow_workflow_pushes == Some(true) && !platform.allow_workflow_pushes {
         wider(&["allowWorkflowPushes"], "this");
+    }
+    if narrow.require_image_digests == Some(false) && platform.require_image_digests {
+        wider(&["requireImageDigests"], "this");
     }
     if let Some(egress) = &narrow.egress {
         ranges(project, &["spec", "narrow", "egress"], egress, errors);

@@ -1,5 +1,6 @@
 //! Every name refers to something.
 
+mod answers;
 mod approvals;
 mod clis;
 mod standing;
@@ -163,6 +164,7 @@ fn stages(objects: &Objects, errors: &mut Vec<ConfigError>) {
             among(model, &path, ("stage", earlier.as_str()), others, errors);
         }
         stage_labels(objects, model, &index, stage, errors);
+        answers::check(model, &index, stage, errors);
     }
     standing::discussion(objects, model, errors);
     let Some(catalogue) = objects.catalogues.first() else {
