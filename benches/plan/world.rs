@@ -303,7 +303,7 @@ impl Made {
             })
             .collect();
         let projects = self.desired.projects.keys().cloned();
-        let parts = self.rows.by_project(projects).into_iter();
+        let parts = self.rows.clone().by_project(projects).into_iter();
         let scopes = parts
             .map(|(project, rows)| (rows, Scope::Project { project }))
             .chain([(self.rows.clone(), Scope::Orphans)]);

@@ -25,7 +25,7 @@ use crate::{
         PollSettings,
         forecast::{Forecast, Line, Load},
     },
-    reconcile::request::poll_request,
+    reconcile::request::{Wanted, poll_request},
     settings::{Settings, Sources},
     store::{Store, StoreSettings},
 };
@@ -194,7 +194,7 @@ async fn known(args: &BudgetArgs, settings: &Settings) -> anyhow::Result<Known> 
             .context("read the last accepted config")?
     };
     let rows = store.load_pass(None).await.context("load the rows")?;
-    let request = poll_request(&desired, Some(&rows));
+    let request = poll_request(&desired, Wanted::of(&desired, &rows));
     Ok(Known {
         repositories: request.bound.len(),
         live: Some((request.hot.len(), request.actors.len())),

@@ -133,19 +133,19 @@ pub(super) async fn observe(config: Option<PathBuf>) -> anyhow::Result<Vec<PlanI
         None => None,
     };
     let plan_settings = plan_settings_of(&settings)?;
-    let inputs =
-        scopes(desired.as_deref(), &rows, &cluster)
-            .into_iter()
-            .map(|(scope, of_scope)| PlanInput {
-                now: rows.now,
-                installation: settings.installation.clone(),
-                rows: of_scope,
-                scope,
-                desired: desired.clone(),
-                settings: plan_settings.clone(),
-                cluster: cluster.clone(),
-                swept_at: None,
-            });
+    let now = rows.now;
+    let inputs = scopes(desired.as_deref(), rows, &cluster)
+        .into_iter()
+        .map(|(scope, of_scope)| PlanInput {
+            now,
+            installation: settings.installation.clone(),
+            rows: of_scope,
+            scope,
+            desired: desired.clone(),
+            settings: plan_settings.clone(),
+            cluster: cluster.clone(),
+            swept_at: None,
+        });
     Ok(inputs.collect())
 }
 

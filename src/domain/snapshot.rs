@@ -126,11 +126,11 @@ pub struct StoreSnapshot {
 }
 
 impl StoreSnapshot {
-    /// The rows of each of these projects, told apart in one walk. What concerns no one project
-    /// alone, such as who we are, is in each.
+    /// The rows of each of these projects, dealt out in one walk. What concerns no one project
+    /// alone, such as who we are, is in each; rows of no project asked for are dropped.
     #[must_use]
     pub fn by_project(
-        &self,
+        self,
         projects: impl IntoIterator<Item = ProjectKey>,
     ) -> BTreeMap<ProjectKey, Self> {
         let part = Self {
@@ -140,61 +140,24 @@ impl StoreSnapshot {
             ..Self::default()
         };
         let projects = projects.into_iter().map(|project| (project, part.clone()));
-        let mut parts = Parts {
-            of_repository: keyed(&self.repositories, |row| (row.id(), &row.project)),
-            of_run: keyed(&self.runs, |row| (row.id, &row.project)),
-            of_approval: keyed(&self.approvals, |row| (row.id, &row.project)),
-            made: projects.collect(),
-        };
-        parts.deal_rows(self);
-        parts.deal_effects(self);
-        parts.made
+        let mut parts = projects.collect();
+        let owners = Owners::of(&self);
+        owners.deal(self, &mut parts);
+        parts
     }
 }
 
-/// The parts being made, and which project a row is of.
-struct Parts<'a> {
-    made: BTreeMap<ProjectKey, StoreSnapshot>,
-    of_repository: BTreeMap<RepositoryId, &'a ProjectKey>,
-    of_run: BTreeMap<RunId, &'a ProjectKey>,
-    of_approval: BTreeMap<ApprovalId, &'a ProjectKey>,
+/// Which project a row is of.
+struct Owners {
+    of_repository: BTreeMap<RepositoryId, ProjectKey>,
+    of_run: BTreeMap<RunId, ProjectKey>,
+    of_approval: BTreeMap<ApprovalId, ProjectKey>,
+    /// Every project with rows about a repository.
+    about: BTreeMap<RepositoryId, BTreeSet<ProjectKey>>,
 }
 
-impl<'a> Parts<'a> {
-    fn deal<T: Clone>(
-        &mut self,
-        rows: &'a [T],
-        project: impl Fn(&Self, &'a T) -> Option<&'a ProjectKey>,
-        place: impl Fn(&mut StoreSnapshot) -> &mut Vec<T>,
-    ) {
-        for row in rows {
-            let part = project(self, row).and_then(|project| self.made.get_mut(project));
-            if let Some(part) = part {
-                place(part).push(row.clone());
-            }
-        }
-    }
-
-    fn deal_rows(&mut self, all: &'a StoreSnapshot) {
-        // Each list of the snapshot into the same one of a part.
-        macro_rules! deal {
-            ($project:expr => $($list:ident),+) => {
-                $(self.deal(&all.$list, $project, |part| &mut part.$list);)+
-            };
-        }
-        let of_repository = |parts: &Self, id| parts.of_repository.get(&id).copied();
-        let of_run = |parts: &Self, id| parts.of_run.get(&id).copied();
-        let of_approval = |parts: &Self, id| parts.of_approval.get(&id).copied();
-        deal!(|_, row| Some(&row.project) => repositories, triggers, runs, slots, approvals);
-        deal!(|parts, row| of_approval(parts, row.approval) => decisions);
-        deal!(|parts, row| of_run(parts, row.run) => attempts, environments, facts, push_outcomes);
-        deal!(|parts, row| of_repository(parts, row.repository) => permissions, issues, events,
-            labels, variables, pulls, reviews, comments, branches);
-    }
-
-    /// An effect is its run's project's, or that of every project with rows about the repository
-    /// that it names. One that names neither may concern any.
-    fn deal_effects(&mut self, all: &'a StoreSnapshot) {
+impl Owners {
+    fn of(all: &StoreSnapshot) -> Self {
         let bound = all.repositories.iter().map(|row| (row.id(), &row.project));
         let runs = all.runs.iter().map(|row| (row.repository, &row.project));
         let triggers = all.triggers.iter();
@@ -202,19 +165,54 @@ impl<'a> Parts<'a> {
         let approvals = all.approvals.iter();
         let approvals = approvals.map(|row| (row.repository, &row.project));
         let rows = bound.chain(runs).chain(triggers).chain(approvals);
-        let mut about: BTreeMap<RepositoryId, BTreeSet<&ProjectKey>> = BTreeMap::new();
+        let mut about: BTreeMap<RepositoryId, BTreeSet<ProjectKey>> = BTreeMap::new();
         for (repository, project) in rows {
-            about.entry(repository).or_default().insert(project);
+            let projects = about.entry(repository).or_default();
+            if !projects.contains(project) {
+                projects.insert(project.clone());
+            }
         }
-        for effect in &all.effects {
-            let of_run = effect.run.and_then(|run| self.of_run.get(&run));
-            let projects = || about.get(&effect.key.repository()?);
-            for (project, part) in &mut self.made {
-                let concerned = match of_run {
-                    Some(of_run) => *of_run == project,
-                    None => projects().is_none_or(|projects| projects.contains(project)),
-                };
-                if concerned {
+        Self {
+            of_repository: keyed(&all.repositories, |row| (row.id(), row.project.clone())),
+            of_run: keyed(&all.runs, |row| (row.id, row.project.clone())),
+            of_approval: keyed(&all.approvals, |row| (row.id, row.project.clone())),
+            about,
+        }
+    }
+
+    /// Each list into the same one of a part.
+    fn deal(&self, all: StoreSnapshot, parts: &mut BTreeMap<ProjectKey, StoreSnapshot>) {
+        macro_rules! deal {
+            ($row:ident => $project:expr => $($list:ident),+) => {
+                $(for $row in all.$list {
+                    if let Some(part) = $project.and_then(|project| parts.get_mut(project)) {
+                        part.$list.push($row);
+                    }
+                })+
+            };
+        }
+        deal!(row => Some(&row.project) => repositories, triggers, runs, slots, approvals);
+        deal!(row => self.of_approval.get(&row.approval) => decisions);
+        deal!(row => self.of_run.get(&row.run) => attempts, environments, facts, push_outcomes);
+        deal!(row => self.of_repository.get(&row.repository) => permissions, issues, events,
+            labels, variables, pulls, reviews, comments, branches);
+        self.deal_effects(all.effects, parts);
+    }
+
+    /// An effect is its run's project's, or that of every project with rows about the repository
+    /// that it names. One that names neither may concern any.
+    fn deal_effects(&self, effects: Vec<Effect>, parts: &mut BTreeMap<ProjectKey, StoreSnapshot>) {
+        for effect in effects {
+            if let Some(project) = effect.run.and_then(|run| self.of_run.get(&run)) {
+                if let Some(part) = parts.get_mut(project) {
+                    part.effects.push(effect);
+                }
+                continue;
+            }
+            let repository = effect.key.repository();
+            let about = repository.and_then(|repository| self.about.get(&repository));
+            for (project, part) in parts.iter_mut() {
+                if about.is_none_or(|projects| projects.contains(project)) {
                     part.effects.push(effect.clone());
                 }
             }
@@ -222,6 +220,6 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn keyed<'a, T, K: Ord, V>(rows: &'a [T], of: impl Fn(&'a T) -> (K, V)) -> BTreeMap<K, V> {
+fn keyed<T, K: Ord, V>(rows: &[T], of: impl Fn(&T) -> (K, V)) -> BTreeMap<K, V> {
     rows.iter().map(of).collect()
 }

@@ -39,11 +39,11 @@ use self::{
     lease::{LeaseKeeper, LeaseState},
     pass::{IDLE, Passes},
     period::Period,
+    request::Wanted,
 };
 use crate::{
     cluster::Cluster,
     desired::source::LocalWatch,
-    domain::snapshot::StoreSnapshot,
     observed::forge::{ForgeObserver, PollRequest},
     store::{Notice, Store},
     telemetry::metrics::{Metrics, Source},
@@ -92,7 +92,8 @@ pub struct ReconcilerParts {
 /// The loop.
 pub struct Reconciler {
     parts: ReconcilerParts,
-    rows: Mutex<Option<Arc<StoreSnapshot>>>,
+    /// What the last pass wants read.
+    wanted: Mutex<Wanted>,
     freshness: Freshness,
     /// Nudges for a poll of the forge: the config changed, or a pass wants something read.
     wake_forge: Notify,
@@ -141,7 +142,7 @@ impl Reconciler {
         Self {
             period: Mutex::new(Period::new(parts.poll, parts.poll_ceiling)),
             parts,
-            rows: Mutex::default(),
+            wanted: Mutex::default(),
             freshness: Freshness::default(),
             wake_forge: Notify::new(),
             asked: Mutex::default(),

@@ -14,10 +14,11 @@ use anyhow::Context;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tracing::Instrument;
 
-use super::{config::ConfigInForce, expiry::Expiry, lease::LeaseState};
+use super::{config::ConfigInForce, expiry::Expiry, lease::LeaseState, request::Wanted};
 use crate::{
     apply::{Applier, ApplyReport, Outcome, WriterProof},
     cluster::{Cluster, ClusterCache, snapshot::ClusterSnapshot},
+    desired::model::Desired,
     domain::{
         Timestamp,
         ids::{InstallationId, ProjectKey, Revision, UserId},
@@ -71,8 +72,8 @@ pub struct Passes {
 pub struct Passed {
     /// Whether something was done, so that another pass may find more to do.
     pub progressed: bool,
-    /// The rows it was made from.
-    pub rows: Arc<StoreSnapshot>,
+    /// What its rows ask the next polls to look at.
+    pub wanted: Wanted,
 }
 
 impl Passes {
@@ -107,10 +108,11 @@ impl Passes {
     /// Makes one pass over all projects and the orphans.
     pub async fn pass(&self) -> anyhow::Result<Passed> {
         let began = Instant::now();
-        let inputs = self.load().await.context("load a pass")?;
-        let rows = Arc::clone(&inputs.rows);
-        let scopes: Vec<BoxFuture<'_, _>> = inputs
-            .scopes()
+        let (inputs, rows) = self.load().await.context("load a pass")?;
+        let desired = inputs.desired.as_deref();
+        let wanted = desired.map(|desired| Wanted::of(desired, &rows));
+        self.gauge(&inputs, &rows);
+        let scopes: Vec<BoxFuture<'_, _>> = scopes(desired, rows, &inputs.cluster)
             .into_iter()
             .map(|(scope, rows)| self.pass_scope(self.input(&inputs, scope, rows)).boxed())
             .collect();
@@ -149,13 +151,15 @@ impl Passes {
         self.parts.metrics.pass.ended(result, began.elapsed());
         self.note_revision(&inputs).await?;
         self.expire(&inputs).await;
-        self.gauge(&inputs);
-        Ok(Passed { progressed, rows })
+        Ok(Passed {
+            progressed,
+            wanted: wanted.unwrap_or_default(),
+        })
     }
 
     /// Loads a pass's input: the cluster first, so that what a pod reported before it ended
     /// is among the rows.
-    async fn load(&self) -> anyhow::Result<Inputs> {
+    async fn load(&self) -> anyhow::Result<(Inputs, StoreSnapshot)> {
         let seen = Instant::now();
         let cache = self.parts.cluster.snapshot();
         let desired = self.in_force.get();
@@ -170,16 +174,17 @@ impl Passes {
             }
             ClusterCache::Unknown { reason } => Observed::Unknown { reason },
         };
-        Ok(Inputs {
+        let inputs = Inputs {
+            now: rows.now,
             desired,
-            rows: Arc::new(rows),
             cluster,
-        })
+        };
+        Ok((inputs, rows))
     }
 
     fn input(&self, inputs: &Inputs, scope: Scope, rows: StoreSnapshot) -> PlanInput {
         PlanInput {
-            now: inputs.rows.now,
+            now: inputs.now,
             installation: self.parts.installation.clone(),
             scope,
             desired: inputs.desired.clone(),
@@ -271,7 +276,7 @@ impl Passes {
             return;
         };
         let retention = &desired.platform.retention;
-        let (store, now) = (&self.parts.store, inputs.rows.now);
+        let (store, now) = (&self.parts.store, inputs.now);
         if let Err(error) = self.expiry.run(store, &grant, retention, now).await {
             let error = format!("{:#}", anyhow::Error::from(error));
             tracing::warn!(error, "what is kept no longer could not be deleted");
@@ -299,7 +304,7 @@ impl Passes {
         super::metrics::launches(&self.parts.metrics, plan, input);
     }
 
-    fn gauge(&self, inputs: &Inputs) {
+    fn gauge(&self, inputs: &Inputs, rows: &StoreSnapshot) {
         let slots = inputs.desired.as_ref().map_or(0, |desired| {
             desired
                 .projects
@@ -307,31 +312,26 @@ impl Passes {
                 .map(|project| i64::from(project.spec.slots))
                 .sum()
         });
-        super::metrics::rows(&self.parts.metrics, &inputs.rows, slots);
+        super::metrics::rows(&self.parts.metrics, rows, slots);
         let age = match &inputs.cluster {
-            Observed::Known { at, .. } => (inputs.rows.now - *at).to_std().ok(),
+            Observed::Known { at, .. } => (inputs.now - *at).to_std().ok(),
             Observed::Unknown { .. } => None,
         };
         super::metrics::cluster(&self.parts.metrics, age);
     }
 }
 
+/// What all plans of a pass have in common.
 struct Inputs {
-    desired: Option<Arc<crate::desired::model::Desired>>,
-    rows: Arc<StoreSnapshot>,
+    now: Timestamp,
+    desired: Option<Arc<Desired>>,
     cluster: Observed<Arc<ClusterSnapshot>>,
-}
-
-impl Inputs {
-    fn scopes(&self) -> Vec<(Scope, StoreSnapshot)> {
-        scopes(self.desired.as_deref(), &self.rows, &self.cluster)
-    }
 }
 
 /// Every project in the config or with live rows, and the orphans; each with its rows.
 pub fn scopes(
-    desired: Option<&crate::desired::model::Desired>,
-    rows: &StoreSnapshot,
+    desired: Option<&Desired>,
+    rows: StoreSnapshot,
     cluster: &Observed<Arc<ClusterSnapshot>>,
 ) -> Vec<(Scope, StoreSnapshot)> {
     let configured = desired
@@ -340,8 +340,9 @@ pub fn scopes(
     let of_runs = rows.runs.iter().map(|run| &run.project);
     let of_triggers = rows.triggers.iter().map(|trigger| &trigger.project);
     let projects: BTreeSet<&ProjectKey> = configured.chain(of_runs).chain(of_triggers).collect();
-    let orphans = PlanInput::rows_of_orphans(rows, cluster);
-    rows.by_project(projects.into_iter().cloned())
+    let projects: Vec<ProjectKey> = projects.into_iter().cloned().collect();
+    let orphans = PlanInput::rows_of_orphans(&rows, cluster);
+    rows.by_project(projects)
         .into_iter()
         .map(|(project, rows)| (Scope::Project { project }, rows))
         .chain([(Scope::Orphans, orphans)])

@@ -17,8 +17,50 @@ use crate::{
     plan,
 };
 
+/// What the rows of a pass ask the polls after it to look at, beside what moved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Subjects, in order.
+    pub hot: Vec<Subject>,
+    /// Accounts whose rights are asked for, by repository and id.
+    pub actors: Vec<(RepositoryId, Account)>,
+    /// Branches, in order.
+    pub branches: Vec<(RepositoryId, BranchName)>,
+}
+
+impl Wanted {
+    /// What these rows ask for.
+    pub fn of(desired: &Desired, rows: &StoreSnapshot) -> Self {
+        let triggers = rows.triggers.iter();
+        let live: Vec<&Trigger> = triggers.filter(|trigger| !trigger.settled).collect();
+        let standing: BTreeSet<RunId> = rows
+            .environments
+            .iter()
+            .filter(|row| row.state != EnvironmentState::Gone)
+            .map(|row| row.run)
+            .collect();
+        // Runs whose subjects still matter: not finalised, or their environment is still there.
+        let is_hot = |run: &&Run| run.finalized_at.is_none() || standing.contains(&run.id);
+        let runs: Vec<&Run> = rows.runs.iter().filter(is_hot).collect();
+        Self {
+            hot: hot(desired, &live, &runs, rows),
+            actors: actors(desired, &live, &runs, rows),
+            branches: branches(&live, &runs, rows),
+        }
+    }
+
+    /// Whether a poll was asked for all of it.
+    pub(super) fn is_within(&self, asked: &PollRequest) -> bool {
+        let hot: BTreeSet<_> = asked.hot.iter().collect();
+        let branches: BTreeSet<_> = asked.branches.iter().collect();
+        self.actors.iter().all(|actor| asked.actors.contains(actor))
+            && self.branches.iter().all(|one| branches.contains(one))
+            && self.hot.iter().all(|one| hot.contains(one))
+    }
+}
+
 /// Makes the request.
-pub fn poll_request(desired: &Desired, rows: Option<&StoreSnapshot>) -> PollRequest {
+pub fn poll_request(desired: &Desired, wanted: Wanted) -> PollRequest {
     let bound = desired
         .repositories()
         .map(|(project, repository)| RepositoryBinding {
@@ -36,32 +78,11 @@ pub fn poll_request(desired: &Desired, rows: Option<&StoreSnapshot>) -> PollRequ
         .map(|label| label.name.clone())
         .chain(discussion(desired).cloned())
         .collect();
-    let Some(rows) = rows else {
-        return PollRequest {
-            bound,
-            sweep_labels,
-            ..PollRequest::default()
-        };
-    };
-    let live: Vec<&Trigger> = rows
-        .triggers
-        .iter()
-        .filter(|trigger| !trigger.settled)
-        .collect();
-    let standing: BTreeSet<RunId> = rows
-        .environments
-        .iter()
-        .filter(|row| row.state != EnvironmentState::Gone)
-        .map(|row| row.run)
-        .collect();
-    // Runs whose subjects still matter: not finalised, or their environment is still there.
-    let is_hot = |run: &&Run| run.finalized_at.is_none() || standing.contains(&run.id);
-    let runs: Vec<&Run> = rows.runs.iter().filter(is_hot).collect();
     PollRequest {
         bound,
-        hot: hot(desired, &live, &runs, rows),
-        actors: actors(desired, &live, &runs, rows),
-        branches: branches(&live, &runs, rows),
+        hot: wanted.hot,
+        actors: wanted.actors,
+        branches: wanted.branches,
         sweep_labels,
     }
 }

@@ -1,15 +1,14 @@
 //! One step at a time: what the loop repeats, each on its own. The loop is made of
 //! these; a driver that decides their order itself uses them directly.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, PoisonError},
-};
+use std::sync::PoisonError;
 
-use super::{Reconciler, request};
+use super::{
+    Reconciler,
+    request::{Wanted, poll_request},
+};
 use crate::{
     apply::WriterProof,
-    domain::snapshot::StoreSnapshot,
     observed::forge::{RepositoryOutcome, StoreMirror},
     store::StoreError,
     telemetry::metrics::{Load, Source},
@@ -36,15 +35,18 @@ impl Reconciler {
     /// was read before counts. Another holder has read since, or the database is another by now.
     pub async fn begin_term(&self) {
         self.parts.observer.forget();
-        match self.parts.store.load_pass(None).await {
-            Ok(rows) => self.remember(Arc::new(rows)),
-            Err(error) => tracing::warn!(%error, "the rows cannot be read"),
-        }
         if let Err(error) = self.parts.config.restore().await {
             tracing::warn!(
                 error = format!("{error:#}"),
                 "the last accepted config cannot be read"
             );
+        }
+        let Some(desired) = self.parts.in_force.get() else {
+            return;
+        };
+        match self.parts.store.load_pass(None).await {
+            Ok(rows) => self.remember(Wanted::of(&desired, &rows)),
+            Err(error) => tracing::warn!(%error, "the rows cannot be read"),
         }
     }
 
@@ -81,7 +83,7 @@ impl Reconciler {
             return false;
         };
         let mirror = StoreMirror::new(self.parts.store.clone(), grant);
-        let request = request::poll_request(&desired, self.rows().as_deref());
+        let request = poll_request(&desired, self.wanted());
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = request.clone();
         let report = self.parts.observer.poll(&request, &mirror).await;
         let unknown = report
@@ -156,7 +158,7 @@ impl Reconciler {
             return;
         };
         let mirror = StoreMirror::new(self.parts.store.clone(), grant);
-        let request = request::poll_request(&desired, self.rows().as_deref());
+        let request = poll_request(&desired, self.wanted());
         let report = self.parts.observer.poll_hinted(&request, &mirror).await;
         if report.moved() {
             self.parts.wake.notify_one();
@@ -167,8 +169,8 @@ impl Reconciler {
     pub async fn pass_once(&self) -> bool {
         match self.parts.passes.pass().await {
             Ok(passed) => {
-                self.ask_for_more(&passed.rows);
-                self.remember(passed.rows);
+                self.ask_for_more(&passed.wanted);
+                self.remember(passed.wanted);
                 passed.progressed
             }
             Err(error) => {
@@ -180,34 +182,20 @@ impl Reconciler {
 
     /// Polls at once where the last pass waits for reads that no poll was asked for yet, so that
     /// a chain of steps takes seconds and not periods.
-    fn ask_for_more(&self, rows: &StoreSnapshot) {
-        let Some(desired) = self.parts.in_force.get() else {
-            return;
-        };
-        let wanted = request::poll_request(&desired, Some(rows));
+    fn ask_for_more(&self, wanted: &Wanted) {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let hot: BTreeSet<_> = asked.hot.iter().collect();
-        let branches: BTreeSet<_> = asked.branches.iter().collect();
-        let more = wanted
-            .actors
-            .iter()
-            .any(|actor| !asked.actors.contains(actor))
-            || wanted.branches.iter().any(|one| !branches.contains(one))
-            || wanted.hot.iter().any(|one| !hot.contains(one));
-        if more {
+        if !wanted.is_within(&asked) {
             self.wake_forge.notify_one();
         }
     }
 
-    fn remember(&self, rows: Arc<StoreSnapshot>) {
-        *self.rows.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows);
+    fn remember(&self, wanted: Wanted) {
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
     }
 
-    pub(super) fn rows(&self) -> Option<Arc<StoreSnapshot>> {
-        self.rows
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn wanted(&self) -> Wanted {
+        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.clone()
     }
 }
 

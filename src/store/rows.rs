@@ -60,7 +60,8 @@ pub(super) struct RunRow {
     pub(super) version: i64,
 }
 
-/// Selects whole rows of `runs r` as [`RunRow`]; the tail is what follows `from runs r`.
+/// Selects rows of `runs r` as [`RunRow`], whole but for the prompt, which is most of a row and
+/// the runner's alone; the tail is what follows `from runs r`.
 macro_rules! select_runs {
     ($tail:tt $(, $arg:expr)* $(,)?) => {
         sqlx::query_as!(
@@ -68,8 +69,8 @@ macro_rules! select_runs {
             r#"select r.run_id, r.forge as "forge: _", r.repository_id, r.source as "source: _",
                    r.source_id, r.project, r.number, r.work_item, r.stage, r.revise, r.label,
                    r.actor as "actor: _", r.state as "state: _", r.outcome as "outcome: _",
-                   r.reason, r.held, r.priority, r.frozen as "frozen: _", r.branch, r.slot,
-                   r.accepted_head, r.pull_request, r.result as "result: _", r.timeout_at,
+                   r.reason, r.held, r.priority, r.frozen - 'prompt' as "frozen: _", r.branch,
+                   r.slot, r.accepted_head, r.pull_request, r.result as "result: _", r.timeout_at,
                    r.waiting_since, r.created_at, r.preparing_at, r.started_at, r.stopping_at, r.finished_at,
                    r.finalized_at, r.version
                from runs r "# + $tail

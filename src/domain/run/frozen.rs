@@ -55,7 +55,8 @@ pub struct FrozenRun {
     /// SHA-256 of the template's text, hexadecimal: its version.
     #[serde(default)]
     pub template_hash: String,
-    /// The final prompt.
+    /// The final prompt. Rows of runs are read without it: a plan goes by its hash.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prompt: String,
     /// SHA-256 of the prompt, hexadecimal.
     pub prompt_hash: String,

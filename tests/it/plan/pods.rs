@@ -1,7 +1,5 @@
 //! What pods do: they start, fail, vanish, push and hand in results.
 
-use std::collections::BTreeMap;
-
 use codex_k8s::{
     cluster::{
         ObjectKind,
@@ -10,7 +8,7 @@ use codex_k8s::{
         },
     },
     domain::{
-        answer::{Answer, AnswerPart, Explanation},
+        answer::{Answer, Explanation},
         approval::{ApprovalAction, ApprovalId},
         fact::{
             Fact, LabelsFact, PushFact, ResultRecord, ResultStatus, RunFact, WaitFact, WaitStage,
@@ -21,6 +19,7 @@ use codex_k8s::{
 };
 
 use super::world::{World, sha};
+use crate::support::answers::told;
 
 impl World {
     fn pods_of(&mut self, run: RunId) -> impl Iterator<Item = &mut PodRow> {
@@ -166,10 +165,9 @@ impl World {
                 questions: self.questions.clone(),
                 explanations: explained(&found),
                 requests: requests.to_vec(),
-                parts: if self.forgets {
-                    BTreeMap::new()
-                } else {
-                    told(&found)
+                parts: match &found.frozen {
+                    Some(frozen) if !self.forgets => told(&frozen.asked),
+                    _ => Default::default(),
                 },
                 ..Answer::default()
             },
@@ -245,20 +243,6 @@ impl World {
             }
         }
     }
-}
-
-/// What an honest agent says to what its stage asks for besides.
-fn told(run: &Run) -> BTreeMap<String, AnswerPart> {
-    let asked = run.frozen.iter().flat_map(|frozen| &frozen.asked);
-    let said = asked.map(|part| {
-        let words = format!("Its {}, seen by @grace.", part.name);
-        let said = match part.list {
-            true => AnswerPart::List(vec![words]),
-            false => AnswerPart::Text(words),
-        };
-        (part.name.clone(), said)
-    });
-    said.collect()
 }
 
 /// What an honest agent explains where it is asked to.

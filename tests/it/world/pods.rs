@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
 use super::outside::Outside;
+use crate::support::answers::told;
 
 /// Exit codes of an agent that is not to go on.
 const TOLD_TO_STOP: i32 = 3;
@@ -282,7 +283,8 @@ impl Caller {
                 self.hand_in(&record).await
             }
             Work::Deliver | Work::Ask(_) if !facts.changes_files => {
-                let record = record(ResultStatus::Completed, "Thought about it.", None);
+                let mut record = record(ResultStatus::Completed, "Thought about it.", None);
+                record.answer.parts = told(&facts.asked);
                 self.hand_in(&record).await
             }
             Work::Deliver | Work::Ask(_) => self.push(outside, facts).await,
@@ -393,6 +395,7 @@ impl Caller {
     async fn deliver(&self, facts: &RunFacts, head: CommitSha, work: Work) -> Moved {
         let summary = format!("Did what issue {} asks.", facts.issue);
         let mut record = record(ResultStatus::Completed, &summary, Some(head));
+        record.answer.parts = told(&facts.asked);
         if let Work::Ask(label) = work {
             record.answer.requests.push(label.into());
         }
