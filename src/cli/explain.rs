@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     domain::{
+        approval::{Approval, ApprovalState},
         ids::{IssueNumber, LabelName, RepositoryName, Subject},
         trigger::Disposition,
     },
@@ -97,17 +98,23 @@ fn print(out: &mut impl Write, issue: &IssueRef, found: &Explanation) -> anyhow:
         )?;
     }
     for trigger in &found.triggers {
-        let label = trigger.label.as_ref().map_or("-", |label| label.as_str());
-        let actor = trigger
-            .actor
-            .as_ref()
-            .map_or("someone", |actor| actor.login.as_str());
+        let what = match &trigger.label {
+            Some(label) => format!("`{label}`"),
+            None => format!("for {}", trigger.kind),
+        };
+        let by = match &trigger.actor {
+            Some(actor) => format!(" by {}", actor.login),
+            None => String::new(),
+        };
         writeln!(
             out,
-            "\ntrigger {} `{label}` by {actor} at {}",
+            "\ntrigger {} {what}{by} at {}",
             trigger.identity, trigger.occurred_at
         )?;
         writeln!(out, "  is {}", disposition(&trigger.disposition))?;
+    }
+    for approval in &found.approvals {
+        print_approval(out, approval)?;
     }
     for run in &found.runs {
         writeln!(out, "\nrun {} ({}) is {}", run.id, run.kind, run.state)?;
@@ -130,6 +137,34 @@ fn print(out: &mut impl Write, issue: &IssueRef, found: &Explanation) -> anyhow:
                 line.reason
             )?;
         }
+    }
+    Ok(())
+}
+
+fn print_approval(out: &mut impl Write, approval: &Approval) -> anyhow::Result<()> {
+    let Approval {
+        target, run, agent, ..
+    } = approval;
+    let state = approval.state;
+    writeln!(
+        out,
+        "\nrequest for `{target}` of {agent} in run {run} is {state}"
+    )?;
+    if let Some(decision) = &approval.decision {
+        let reason = decision.reason.as_deref();
+        let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
+        let by = decision.actor.as_ref();
+        let by = by.map_or("policy or an account that is gone", |by| by.login.as_str());
+        writeln!(out, "  decided by {by}{reason}")?;
+    } else if let (ApprovalState::Requested, Some(code)) = (state, &approval.code) {
+        let until = approval.expires_at;
+        writeln!(
+            out,
+            "  waits for `/approve {code}` or `/deny {code}` until {until}"
+        )?;
+    }
+    if let Some(reason) = &approval.reason {
+        writeln!(out, "  because: {reason}")?;
     }
     Ok(())
 }

@@ -197,10 +197,14 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
             ChoiceSource::PlatformDefault
         }
     };
-    let (model, model_source) = model.unwrap_or_else(|| {
-        let source = default(agent.spec.model.is_some());
-        (desired.default_model(agent.spec).to_owned(), source)
-    });
+    let default_model = || desired.default_model(agent.spec).to_owned();
+    let (model, model_source) = match model {
+        Some((model, _)) if desired.lacks_subscription(&model) => {
+            (default_model(), ChoiceSource::NoSubscription)
+        }
+        Some(chosen) => chosen,
+        None => (default_model(), default(agent.spec.model.is_some())),
+    };
     let (reasoning, reasoning_source) = reasoning.unwrap_or_else(|| {
         let effort = desired.default_reasoning(agent.spec);
         let source = default(agent.spec.reasoning.is_some());

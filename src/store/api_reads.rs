@@ -12,6 +12,7 @@ use super::{
     rows::{EventRow, ReportRow, RunRow, TriggerRow, select_runs, select_triggers},
 };
 use crate::domain::{
+    approval::Approval,
     event::FlowEvent,
     forge::Issue,
     ids::{ProjectKey, RepositoryId, RepositoryName, RunId, Subject},
@@ -50,6 +51,8 @@ pub struct Explanation {
     pub attempts: Vec<Attempt>,
     /// Environments of those runs.
     pub environments: Vec<Environment>,
+    /// What agents asked people for, the newest first.
+    pub approvals: Vec<Approval>,
     /// The report's lines about it or its runs.
     pub lines: Vec<ReportLine>,
     /// Its newest events, oldest of them first.
@@ -270,6 +273,7 @@ impl ApiStore {
             runs,
             attempts,
             environments,
+            approvals: self.approvals_on(subject).await?,
             lines: self.report_of(subject).await?,
             events: self.events_of_subject(subject, 100).await?,
         })

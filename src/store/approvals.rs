@@ -16,7 +16,7 @@ use crate::domain::{
     event::NewEvent,
     ids::{
         AgentKey, EventId, IssueNumber, LabelName, Locale, ProjectKey, RepositoryId, RunId,
-        StageKind,
+        StageKind, Subject,
     },
     trigger::TriggerKind,
 };
@@ -350,6 +350,19 @@ impl ApiStore {
             .fetch_optional(&self.pool)
             .await?;
         row.map(Approval::try_from).transpose()
+    }
+
+    /// What runs asked for on an issue, the newest first.
+    pub async fn approvals_on(&self, subject: Subject) -> Result<Vec<Approval>, StoreError> {
+        let rows = select_approvals!(
+            "where a.repository_id = $1 and a.number = $2
+             order by a.requested_at desc, a.approval_id",
+            subject.repository.0,
+            subject.number.0,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        all(rows)
     }
 
     /// What a run asked for, in order of id.

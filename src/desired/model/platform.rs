@@ -107,6 +107,19 @@ pub struct Models {
     pub reasoning: Vec<ReasoningSpec>,
 }
 
+impl Models {
+    /// Whether a model needs a subscription and the key of its provider is none.
+    pub fn lacks_subscription(&self, id: &str) -> bool {
+        let mut catalogue = self.catalogue.iter();
+        let needs = catalogue.find(|model| model.id == id && model.subscription_only);
+        needs.is_some_and(|model| {
+            let name = model.provider.as_ref();
+            let mut providers = self.providers.iter();
+            !providers.any(|it| it.subscription && name.is_none_or(|name| *name == it.name))
+        })
+    }
+}
+
 const fn default_reasoning() -> ReasoningEffort {
     ReasoningEffort::High
 }
@@ -122,7 +135,8 @@ pub struct ModelSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
     pub label: Option<LabelName>,
-    /// Whether it needs an account with a subscription instead of an API key.
+    /// Whether it needs a subscription: a run whose label chooses it has its agent's default
+    /// model where the provider's key is none of a subscription.
     #[serde(default)]
     pub subscription_only: bool,
     /// The provider that serves it; agents whose program speaks to another cannot use it.
@@ -144,6 +158,9 @@ pub struct ProviderSpec {
     /// Its address, `http` or `https`, without query: calls go to paths below it, such as
     /// `URL/responses` or `URL/v1/messages`.
     pub url: String,
+    /// Whether its key is that of a subscription, with which models may be used that need one.
+    #[serde(default)]
+    pub subscription: bool,
 }
 
 /// A reasoning effort and the label that chooses it.

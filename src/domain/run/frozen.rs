@@ -126,6 +126,8 @@ pub enum ChoiceSource {
     PullRequestLabel,
     /// A label on the issue.
     IssueLabel,
+    /// A label chose a model that needs a subscription, and there is none: the default is taken.
+    NoSubscription,
     /// The agent's own default.
     AgentDefault,
     /// The platform's default.

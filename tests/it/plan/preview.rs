@@ -65,6 +65,19 @@ fn labels_choose_model_and_effort_and_the_run_says_what_did() {
     assert_eq!(frozen.model_source, ChoiceSource::IssueLabel);
     assert_eq!(frozen.reasoning_source, ChoiceSource::IssueLabel);
 
+    // Without a subscription a model that needs one leaves the run with the default.
+    world.unlabel(at(12), "[AI-model-gpt-5.2]", "ada");
+    world.label(at(12), "[ai-model-gpt-5.3-codex]", "ada");
+    let frozen = chosen(&mut world, 12, false).unwrap();
+    assert_eq!(frozen.model.as_deref(), Some("gpt-5.2-codex"));
+    assert_eq!(frozen.model_source, ChoiceSource::NoSubscription);
+    world.subscribe("openai");
+    let frozen = chosen(&mut world, 12, false).unwrap();
+    assert_eq!(frozen.model.as_deref(), Some("gpt-5.3-codex"));
+    assert_eq!(frozen.model_source, ChoiceSource::IssueLabel);
+    world.unlabel(at(12), "[ai-model-gpt-5.3-codex]", "ada");
+    world.label(at(12), "[AI-model-gpt-5.2]", "ada");
+
     world.label(at(12), "[ai-model-gpt-5.1-codex-mini]", "ada");
     let both = chosen(&mut world, 12, false).unwrap_err();
     assert!(both.contains("gpt-5.1-codex-mini, gpt-5.2"), "{both}");

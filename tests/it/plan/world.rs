@@ -201,6 +201,15 @@ impl World {
         &mut project.expect("the example has it").spec
     }
 
+    /// The key of a provider becomes one of a subscription.
+    pub(super) fn subscribe(&mut self, provider: &str) {
+        let models = &mut Arc::make_mut(&mut self.desired).platform.models;
+        let providers = models.providers.iter_mut();
+        for it in providers.filter(|it| it.name.as_str() == provider) {
+            it.subscription = true;
+        }
+    }
+
     pub(super) fn next_id(&mut self) -> i64 {
         self.last_id += 1;
         self.last_id

@@ -124,6 +124,8 @@ async fn a_request_is_kept_once_and_decided_once() {
     assert!(!keep(&world, &again).await, "a second time changes nothing");
     let rows = world.store.load_pass(None).await.unwrap().approvals;
     assert_eq!(rows, std::slice::from_ref(&approval));
+    let explained = world.store.reads().explain(approval.subject()).await;
+    assert_eq!(explained.unwrap().approvals, rows);
 
     decide(&world, &approval, Verdict::Approve).await;
     let denied = event(EventKind::ApprovalDenied);

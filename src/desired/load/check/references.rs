@@ -113,25 +113,35 @@ fn agents(objects: &Objects, errors: &mut Vec<ConfigError>) {
             errors,
         );
         if let (Some(model), Some(models)) = (&agent.spec.model, &models) {
-            among(
-                agent,
-                &["spec", "model"],
-                ("model", model),
-                models.iter().copied(),
-                errors,
-            );
+            let path = ["spec", "model"];
+            let names = models.iter().copied();
+            among(agent, &path, ("model", model), names, errors);
+            errors.extend(unsubscribed(objects, agent, &path, model));
         }
     }
     if let (Some(platform), Some(models)) = (objects.platforms.first(), &models) {
         let name = platform.spec.models.default.as_str();
-        among(
-            platform,
-            &["spec", "models", "default"],
-            ("model", name),
-            models.iter().copied(),
-            errors,
-        );
+        let path = ["spec", "models", "default"];
+        let names = models.iter().copied();
+        among(platform, &path, ("model", name), names, errors);
+        errors.extend(unsubscribed(objects, platform, &path, name));
     }
+}
+
+/// A default is what is taken where there is no subscription, so it needs none itself.
+fn unsubscribed<T>(
+    objects: &Objects,
+    from: &Document<T>,
+    path: &[&str],
+    model: &str,
+) -> Option<ConfigError> {
+    let platform = objects.platforms.first()?;
+    let lacks = platform.spec.models.lacks_subscription(model);
+    lacks.then(|| {
+        let message =
+            format!("model `{model}` needs a subscription, and the key of its provider is none");
+        from.error(path, Code::InvalidValue, message)
+    })
 }
 
 fn stages(objects: &Objects, errors: &mut Vec<ConfigError>) {

@@ -324,6 +324,14 @@ pub(super) const BETWEEN: &[Case] = &[
     ),
     case(
         "platform.yaml",
+        ("default: gpt-5.2-codex", "default: gpt-5.3-codex"),
+        (32, 14),
+        "/spec/models/default",
+        Code::InvalidValue,
+        "needs a subscription",
+    ),
+    case(
+        "platform.yaml",
         ("maxRuns: 10", "maxRuns: 1"),
         (8, 12),
         "/spec/maxRuns",
