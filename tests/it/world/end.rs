@@ -148,18 +148,12 @@ impl EndState {
         ))
     }
 
-    /// What differs from the undisturbed end. Whether a run that people took back had begun an
-    /// attempt by then is the order of things.
+    /// What differs from the undisturbed end, the order of things apart.
     pub(crate) fn same_as(&self, undisturbed: &Self) -> Result<(), String> {
         let promised = |end: &Self| -> Vec<String> {
-            let lines = end.lines.iter().map(|line| {
-                let taken_back = line.contains(": cancelled cancelled,");
-                match line.split_once("attempts [stopped]") {
-                    Some((before, after)) if taken_back => format!("{before}attempts []{after}"),
-                    _ => line.clone(),
-                }
-            });
-            lines.collect()
+            let mut lines: Vec<String> = end.lines.iter().map(|line| unordered(line)).collect();
+            lines.sort();
+            lines
         };
         if promised(self) == promised(undisturbed) {
             return Ok(());
@@ -185,6 +179,20 @@ fn outcome(line: &str) -> String {
         Some(format!("{state}, pull request{after}"))
     });
     cut.unwrap_or_else(|| line.to_owned())
+}
+
+/// A line without what hangs on the order of things: whether a run that people took back had
+/// begun an attempt by then, and which of several reviews that one run answers was seen first.
+fn unordered(line: &str) -> String {
+    if line.contains(": cancelled cancelled,") {
+        return line.replace("attempts [stopped]", "attempts []");
+    }
+    let of_review = line.strip_prefix("trigger ").and_then(|trigger| {
+        let (what, by) = trigger.split_once(" by ")?;
+        let (_, disposition) = by.split_once(": ")?;
+        (!what.contains("run:")).then(|| format!("trigger {what}: {disposition}"))
+    });
+    of_review.unwrap_or_else(|| line.to_owned())
 }
 
 fn place(object: &Value) -> String {
