@@ -19,7 +19,6 @@ use codex_k8s::{
 };
 
 use super::world::{World, sha};
-use crate::support::answers::told;
 
 impl World {
     fn pods_of(&mut self, run: RunId) -> impl Iterator<Item = &mut PodRow> {
@@ -165,10 +164,11 @@ impl World {
                 questions: self.questions.clone(),
                 explanations: explained(&found),
                 requests: requests.to_vec(),
-                parts: match &found.frozen {
-                    Some(frozen) if !self.forgets => told(&frozen.asked),
-                    _ => Default::default(),
-                },
+                parts: found
+                    .frozen
+                    .iter()
+                    .flat_map(|frozen| (self.says)(&frozen.asked))
+                    .collect(),
                 ..Answer::default()
             },
             head,

@@ -6,7 +6,7 @@
 //! numbers in `example-org/hello`, or `notes/7`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -218,7 +218,7 @@ impl Player {
                     words => vec![words.join(" ")],
                 };
             }
-            ["agents", "forget"] => world.forgets = true,
+            ["agents", "forget"] => world.says = |_| BTreeMap::new(),
             ["merge", number, "by", who] => world.merge(subject(number), who),
             ["bind"] => world.bind(HELLO),
             ["permission", "unknown"] => {

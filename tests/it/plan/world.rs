@@ -15,6 +15,7 @@ use codex_k8s::{
     desired::model::{Desired, ProjectSpec},
     domain::{
         Timestamp,
+        answer::{AnswerPart, AskedPart},
         approval::ApprovalState,
         event::NewEvent,
         forge::{
@@ -36,7 +37,7 @@ use codex_k8s::{
     plan::{ActionName, Plan, PlanInput, PlanSettings, Scope, check, deciders, plan},
 };
 
-use crate::desired::example::example;
+use crate::{desired::example::example, support::answers::told};
 
 /// The repository that scripts mean when they name none.
 pub(super) const HELLO: RepositoryId = RepositoryId(1);
@@ -101,8 +102,8 @@ pub(super) struct World {
     pub(super) conflicts: Vec<String>,
     /// What the next results ask people.
     pub(super) questions: Vec<String>,
-    /// Whether they lack what their stage asks for besides.
-    pub(super) forgets: bool,
+    /// What agents say to what their stage asks for besides.
+    pub(super) says: fn(&[AskedPart]) -> BTreeMap<String, AnswerPart>,
     pub(super) last_id: i64,
     pub(super) last_number: i64,
 }
@@ -143,7 +144,7 @@ impl World {
             stuck: false,
             conflicts: Vec::new(),
             questions: Vec::new(),
-            forgets: false,
+            says: told,
             last_id: 100,
             last_number: 50,
         };
