@@ -86,14 +86,18 @@ pub(super) async fn no_secret_left(stage: &Stage) {
         "FORGE_TOKEN",
         "FORGE_READ_TOKEN",
         "API_TOKEN",
-        "RUN_TOKEN_KEYS",
+        "WEBHOOK_SECRET",
+        "CONFIG_TOKEN",
     ] {
         secrets.push((name, settings[&format!("CODEXK8S_{name}")].clone()));
     }
-    secrets.push((
-        "the database's address",
-        world.database_url().expose_secret().to_owned(),
-    ));
+    let keys = &settings["CODEXK8S_RUN_TOKEN_KEYS"];
+    secrets.push(("a key of run tokens", keys[2..].to_owned()));
+    for name in ["DATABASE_URL", "API_DATABASE_URL"] {
+        let address: url::Url = settings[&format!("CODEXK8S_{name}")].parse().unwrap();
+        let password = address.password().map(str::to_owned);
+        secrets.push((name, password.unwrap_or_else(|| address.to_string())));
+    }
     // What begins like this is a run token.
     secrets.push(("a run token", "ck8s_".to_owned()));
     let seen: Vec<String> = stage

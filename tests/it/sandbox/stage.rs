@@ -35,6 +35,11 @@ pub(super) const PASSES: &str = "codexk8s_pass_duration_seconds_count";
 /// What `make image` calls it.
 const RUNNER_IMAGE: &str = "codex-k8s/runner:latest";
 const AGENT_IMAGE: &str = "codex-k8s/agent:latest";
+/// Secrets that nothing here makes use of: what is found of them was given away.
+const PLANTED: [(&str, &str); 2] = [
+    ("CODEXK8S_WEBHOOK_SECRET", "canary-of-the-webhook-5e1fa07c"),
+    ("CODEXK8S_CONFIG_TOKEN", "canary-of-the-config-90ab3d42"),
+];
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The world, its rows and its people.
@@ -85,7 +90,7 @@ impl Stage {
         let options = WorldOptions {
             program: Some(program),
             programs: Some(programs),
-            ..options(0.0, &[])
+            ..options(0.0, &PLANTED)
         };
         Self::with(given_server(), options).await
     }
@@ -98,7 +103,7 @@ impl Stage {
             image: Some(cluster.pinned(AGENT_IMAGE)),
             run_address: cluster.host_address.parse().unwrap(),
             program: Some(program),
-            ..options(0.0, &[])
+            ..options(0.0, &PLANTED)
         };
         let mut stage = Self::with(given_server(), options).await;
         stage.serve().await;
