@@ -10,7 +10,6 @@ use codex_k8s::{
         seed::{AgentProgram, REPOSITORY},
     },
 };
-use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::stage::Stage;
