@@ -10,9 +10,9 @@
 //! [`neutralise`], so that they mention nobody, close nothing and carry no
 //! mark; a body ends with its mark from [`marker`](super::marker).
 
-mod answer;
 mod answers;
 mod approval;
+mod asked;
 mod catalogue;
 mod learning;
 mod neutral;
@@ -25,9 +25,9 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use answer::answer_block;
 pub use answers::answers_block;
 pub use approval::{approval_comment, approval_comment_key};
+pub use asked::asked_block;
 pub use learning::{learning_block, learning_comment, learning_comment_key};
 pub use neutral::{neutralise, one_line};
 pub use pull_request::{PullRequestBody, pull_request_body, pull_request_title};

@@ -19,7 +19,7 @@ use crate::{
         forge::{Issue, PullRequest},
         ids::{BranchName, CommitSha, LabelName, Locale, ProjectKey, Revision, Subject},
         marker::runs_marked_in,
-        messages::{answer_block, learning_block},
+        messages::{asked_block, learning_block},
         mirror::RepositoryMirror,
         model_route::ModelRoute,
         run::{ChoiceSource, CommitIdentity, FrozenRun, Run},
@@ -199,7 +199,7 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
     };
     let default_model = || desired.default_model(agent.spec).to_owned();
     let (model, model_source) = match model {
-        Some((model, _)) if desired.lacks_subscription(&model) => {
+        Some((model, _)) if desired.platform.models.lacks_subscription(&model) => {
             (default_model(), ChoiceSource::NoSubscription)
         }
         Some(chosen) => chosen,
@@ -446,7 +446,7 @@ fn prompt<'a>(
     let mut text = render(&template.name.to_string(), &template.body, &context)
         .map_err(|error| NotYet::Never(error.to_string()))?;
     let asked: Vec<_> = asked(parts, &template.locale).collect();
-    text.push_str(&answer_block(&template.locale, &asked));
+    text.push_str(&asked_block(&template.locale, &asked));
     if learns(parts) {
         text.push_str(&learning_block(&template.locale));
     }

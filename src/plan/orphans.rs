@@ -8,7 +8,7 @@ use chrono::Duration;
 use serde_json::json;
 
 use super::{
-    action::ActionKind, builder::PlanBuilder, event, index::Index, recover::marked,
+    action::ActionKind, builder::PlanBuilder, event, index::Index, recover::is_marked,
     sighting::may_name,
 };
 use crate::{
@@ -54,14 +54,7 @@ fn step_orphan(index: &Index<'_>, plan: &mut PlanBuilder<'_>, namespace: &Namesp
         .owner
         .run
         .is_some_and(|run| may_name(index, RunId(run)));
-    let marked = || {
-        let found = marked(index, namespace);
-        found.is_some_and(|(trigger, _)| {
-            let known = index.triggers.contains_key(&trigger);
-            !known && index.repositories.contains_key(&trigger.repository)
-        })
-    };
-    if named || marked() {
+    if named || is_marked(index, namespace) {
         let reason = "no run explains it so far; a trigger names its run";
         plan.report_other(candidate, None, ReportState::Waiting, reason);
         return;

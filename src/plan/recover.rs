@@ -63,11 +63,11 @@ pub(super) fn step_recover(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
         if index.repository(run.repository).is_err() {
             continue;
         }
-        match launch_of(index, run) {
-            Some(launch) if run.state == RunState::Pending => {
-                relaunch(index, plan, run, launch, &mut taken);
-            }
-            _ => close(index, plan, run),
+        // What a namespace says of a launch is long: it is read for runs that lack one alone.
+        let is_pending = run.state == RunState::Pending;
+        match is_pending.then(|| launch_of(index, run)).flatten() {
+            Some(launch) => relaunch(index, plan, run, launch, &mut taken),
+            None => close(index, plan, run),
         }
     }
 }
@@ -80,7 +80,7 @@ pub(super) fn step_marked(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     };
     let snapshot = index.input.cluster.known();
     for namespace in snapshot.iter().flat_map(|snapshot| &snapshot.namespaces) {
-        let Some((identity, launch)) = marked(index, namespace) else {
+        let Some(identity) = unlabelled(index, namespace) else {
             continue;
         };
         let Ok(mirror) = index.repository(identity.repository) else {
@@ -89,6 +89,9 @@ pub(super) fn step_marked(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
         if index.triggers.contains_key(&identity) {
             continue;
         }
+        let Some(launch) = launch_in(namespace) else {
+            continue;
+        };
         let subject = Subject {
             repository: identity.repository,
             number: launch.number,
@@ -109,16 +112,24 @@ pub(super) fn step_marked(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     }
 }
 
-/// The trigger without a label that a namespace says it is of, and the launch it stands for.
-pub(super) fn marked(
-    index: &Index<'_>,
-    namespace: &NamespaceRow,
-) -> Option<(TriggerIdentity, LaunchRecord)> {
+/// Whether a namespace will be known again by the trigger without a label that it is of.
+pub(super) fn is_marked(index: &Index<'_>, namespace: &NamespaceRow) -> bool {
+    unlabelled(index, namespace).is_some_and(|trigger| {
+        !index.triggers.contains_key(&trigger)
+            && index.repositories.contains_key(&trigger.repository)
+            && launch_in(namespace).is_some()
+    })
+}
+
+/// The trigger without a label that a namespace in use says it is of. What it says of its launch
+/// is not read yet: that is long, and every project looks at all namespaces.
+fn unlabelled(index: &Index<'_>, namespace: &NamespaceRow) -> Option<TriggerIdentity> {
     let identity: TriggerIdentity = namespace.mark.trigger.as_ref()?.parse().ok()?;
+    if identity.source.is_label() || namespace.phase != NamespacePhase::Active {
+        return None;
+    }
     let run = identity.run_id(&index.input.installation);
-    let is_its = namespace.phase == NamespacePhase::Active && namespace.owner.run == Some(run.0);
-    let found = launch_in(namespace).filter(|_| is_its && !identity.source.is_label());
-    found.map(|launch| (identity, launch))
+    (namespace.owner.run == Some(run.0)).then_some(identity)
 }
 
 /// Says of every run in a repository that is not read whole why nothing is planned for it.

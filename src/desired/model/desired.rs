@@ -356,11 +356,6 @@ impl Desired {
             .unwrap_or(&self.platform.models.default)
     }
 
-    /// Whether a model needs a subscription and the key of its provider is none.
-    pub fn lacks_subscription(&self, model: &str) -> bool {
-        self.platform.models.lacks_subscription(model)
-    }
-
     /// The reasoning effort of an agent where no label chooses one.
     pub fn default_reasoning(&self, agent: &AgentSpec) -> ReasoningEffort {
         agent

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Language, answer,
+    Language, asked,
     catalogue::Word,
     neutral,
     status::{code_span, table},
@@ -99,7 +99,7 @@ fn words(body: &PullRequestBody, language: Language) -> String {
         (Word::Tests.text(language), tests),
     ];
     let told = answer.told(&body.asked).into_iter();
-    sections.extend(told.map(|(title, said)| (title, answer::part(said))));
+    sections.extend(told.map(|(title, said)| (title, asked::part(said))));
     let questions = list(&answer.questions);
     sections.push((Word::Questions.text(language), questions));
     let mut words = String::new();

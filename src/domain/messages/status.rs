@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Language, answer, catalogue::Word, neutral, pull_request::list, reasons::reason_in,
+    Language, asked, catalogue::Word, neutral, pull_request::list, reasons::reason_in,
     words::Catalogue as _,
 };
 use crate::domain::{
@@ -269,7 +269,7 @@ fn push_answer(body: &mut String, comment: &StatusComment, answer: &Answer, lang
     let mut sections = Vec::new();
     if comment.pull_request.is_none() {
         let told = answer.told(&comment.asked).into_iter();
-        sections.extend(told.map(|(title, said)| (title, answer::part(said))));
+        sections.extend(told.map(|(title, said)| (title, asked::part(said))));
     }
     let questions = list(&answer.questions);
     sections.push((Word::Questions.text(language), questions));

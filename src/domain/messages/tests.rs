@@ -93,7 +93,7 @@ fn every_word_has_its_own_text_in_every_language_with_the_same_places() {
         all::<Word>(),
         all::<AskWord>(),
         all::<super::learning::Word>(),
-        all::<super::answer::Word>(),
+        all::<super::asked::Word>(),
     ];
     for (word, texts) in catalogues.concat() {
         let places: BTreeSet<_> = texts

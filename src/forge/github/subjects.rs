@@ -43,7 +43,7 @@ const ISSUE: &str = "issueState: state
       newest: timelineItems(last: 1, itemTypes: [LABELED_EVENT, UNLABELED_EVENT, CLOSED_EVENT, REOPENED_EVENT, TRANSFERRED_EVENT]) {
         nodes {
           ... on LabeledEvent { id }
-          ... on UnlabeledEvent { id createdAt }
+          ... on UnlabeledEvent { id }
           ... on ClosedEvent { id }
           ... on ReopenedEvent { id }
           ... on TransferredEvent { id }
@@ -56,7 +56,7 @@ const PULL: &str = "pullState: state
       newest: timelineItems(last: 1, itemTypes: [LABELED_EVENT, UNLABELED_EVENT, CLOSED_EVENT, REOPENED_EVENT]) {
         nodes {
           ... on LabeledEvent { id }
-          ... on UnlabeledEvent { id createdAt }
+          ... on UnlabeledEvent { id }
           ... on ClosedEvent { id }
           ... on ReopenedEvent { id }
         }

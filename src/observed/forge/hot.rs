@@ -77,11 +77,7 @@ impl Reader<'_> {
             ..Hot::default()
         };
         self.read_subjects(&mut hot, &rows).await?;
-        let shown = hot.reads.iter();
-        memory.events.note_shown(
-            shown.filter_map(|read| read.newest_event.as_ref()),
-            self.began_at,
-        );
+        memory.events.note_shown(&hot.reads, self.began_at);
         hot.needs_events = memory.events.has_unread();
         for index in 0..hot.reads.len() {
             let read = &hot.reads[index];

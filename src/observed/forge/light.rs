@@ -32,11 +32,7 @@ impl Reader<'_> {
         let mut rows = 0;
         let mut read = read;
         self.read_unmirrored(asked, &mut read, batch).await?;
-        let shown = read.subjects.iter();
-        memory.events.note_shown(
-            shown.filter_map(|read| read.newest_event.as_ref()),
-            self.began_at,
-        );
+        memory.events.note_shown(&read.subjects, self.began_at);
         let mut events = memory.events.has_unread() || self.stand_otherwise(&read.subjects).await?;
         if asked.since.is_some() && !read.reaches_back {
             let hot = asked.hot.iter().map(|hot| hot.number).collect();

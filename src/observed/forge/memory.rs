@@ -7,9 +7,12 @@ use std::{
     time::Duration,
 };
 
-use crate::domain::{
-    Timestamp,
-    ids::{BranchName, IssueNumber, UserId},
+use crate::{
+    domain::{
+        Timestamp,
+        ids::{BranchName, IssueNumber, UserId},
+    },
+    forge::SubjectRead,
 };
 
 /// What is remembered of one repository.
@@ -50,12 +53,9 @@ pub(super) struct ShownEvents {
 
 impl ShownEvents {
     /// Notes what all subjects that were looked at show as their newest event.
-    pub(super) fn note_shown<'a>(
-        &mut self,
-        shown: impl Iterator<Item = &'a String>,
-        now: Timestamp,
-    ) {
-        self.shown = shown.cloned().collect();
+    pub(super) fn note_shown(&mut self, reads: &[SubjectRead], now: Timestamp) {
+        let shown = reads.iter().filter_map(|read| read.newest_event.clone());
+        self.shown = shown.collect();
         for id in self.shown.difference(&self.read) {
             self.unread.entry(id.clone()).or_insert(now);
         }

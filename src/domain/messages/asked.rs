@@ -24,7 +24,7 @@ words! {
 }
 
 /// The block that asks for a stage's own parts of the answer: each with what belongs there.
-pub fn answer_block(locale: &Locale, asked: &[(AskedPart, &str)]) -> String {
+pub fn asked_block(locale: &Locale, asked: &[(AskedPart, &str)]) -> String {
     if asked.is_empty() {
         return String::new();
     }
