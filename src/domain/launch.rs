@@ -1,6 +1,8 @@
 //! What a launch fixed, written down where the workload stands: from this and the
 //! live trigger the row of a run is rebuilt after its database was lost.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,34 +16,34 @@ const MAX_BYTES: usize = 200 * 1024;
 
 /// A launch as it is written down. It never holds a secret: nothing in a [`FrozenRun`] does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LaunchRecord {
+pub struct LaunchRecord<'a> {
     /// The issue or pull request that carries the trigger.
     pub number: IssueNumber,
     /// The work item.
     pub work_item: IssueNumber,
     /// What the run does.
-    pub kind: TriggerKind,
+    pub kind: Cow<'a, TriggerKind>,
     /// The trigger label's name.
-    pub label: Option<LabelName>,
+    pub label: Option<Cow<'a, LabelName>>,
     /// The branch.
-    pub branch: BranchName,
+    pub branch: Cow<'a, BranchName>,
     /// The slot.
     pub slot: SlotNo,
     /// Everything fixed at launch.
-    pub frozen: FrozenRun,
+    pub frozen: Cow<'a, FrozenRun>,
 }
 
-impl LaunchRecord {
+impl<'a> LaunchRecord<'a> {
     /// The record of a launched run.
-    pub fn of(run: &Run) -> Option<Self> {
+    pub fn of(run: &'a Run) -> Option<Self> {
         Some(Self {
             number: run.number,
             work_item: run.work_item,
-            kind: run.kind.clone(),
-            label: run.label.clone(),
-            branch: run.branch.clone()?,
+            kind: Cow::Borrowed(&run.kind),
+            label: run.label.as_ref().map(Cow::Borrowed),
+            branch: Cow::Borrowed(run.branch.as_ref()?),
             slot: run.slot?,
-            frozen: run.frozen.clone()?,
+            frozen: Cow::Borrowed(run.frozen.as_ref()?),
         })
     }
 
@@ -57,7 +59,7 @@ impl LaunchRecord {
     }
 
     /// Reads a record; `None` for anything else.
-    pub fn from_text(text: &str) -> Option<Self> {
+    pub fn from_text(text: &str) -> Option<LaunchRecord<'static>> {
         serde_json::from_str(text).ok()
     }
 }

@@ -100,7 +100,7 @@ pub(super) fn step_marked(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
             occurred_at: index.now(),
             ..Sight::default()
         };
-        let kind = launch.kind;
+        let kind = launch.kind.into_owned();
         let seen = Seen {
             identity,
             kind,
@@ -218,16 +218,16 @@ fn namespace_of<'a>(index: &Index<'a>, trigger: &Trigger, run: &RunId) -> Option
     })
 }
 
-fn launch_in(namespace: &NamespaceRow) -> Option<LaunchRecord> {
+fn launch_in(namespace: &NamespaceRow) -> Option<LaunchRecord<'static>> {
     let launch = LaunchRecord::from_text(namespace.mark.launch.as_ref()?)?;
     (launch.frozen.namespace == namespace.name).then_some(launch)
 }
 
 /// What a run's namespace says of its launch.
-fn launch_of(index: &Index<'_>, run: &Run) -> Option<LaunchRecord> {
+fn launch_of(index: &Index<'_>, run: &Run) -> Option<LaunchRecord<'static>> {
     let trigger = index.triggers.get(&run.trigger)?;
     let launch = launch_in(namespace_of(index, trigger, &run.id)?)?;
-    (launch.work_item == run.work_item && launch.kind == run.kind).then_some(launch)
+    (launch.work_item == run.work_item && *launch.kind == run.kind).then_some(launch)
 }
 
 /// Launches a run again as it was: it holds its slot, limits or not, for its agent is at work.
@@ -235,13 +235,13 @@ fn relaunch(
     index: &Index<'_>,
     plan: &mut PlanBuilder<'_>,
     run: &Run,
-    launch: LaunchRecord,
+    launch: LaunchRecord<'static>,
     taken: &mut BTreeSet<SlotNo>,
 ) {
     let other = index.runs.values().find(|other| {
         other.state.is_active()
             && other.repository == run.repository
-            && (other.work_item == run.work_item || other.branch.as_ref() == Some(&launch.branch))
+            && (other.work_item == run.work_item || other.branch.as_ref() == Some(&*launch.branch))
     });
     if let Some(other) = other {
         let reason = format!(
@@ -266,8 +266,8 @@ fn relaunch(
     };
     taken.insert(slot);
     let launch = Launch {
-        frozen: launch.frozen,
-        branch: launch.branch,
+        frozen: launch.frozen.into_owned(),
+        branch: launch.branch.into_owned(),
         head: branch.head.clone(),
     };
     let found = launch_run(plan, run, launch, slot, true);
