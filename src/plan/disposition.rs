@@ -400,7 +400,7 @@ fn merge(plan: &mut PlanBuilder<'_>, trigger: &Trigger, run: &Run) {
         plan,
         trigger,
         Disposition::MergedInto { run: run.id },
-        true,
+        run.state != RunState::Pending,
         EventKind::TriggerMerged,
         &reason,
     );
@@ -415,6 +415,7 @@ pub(super) fn refuse(plan: &mut PlanBuilder<'_>, trigger: &Trigger, reason: Refu
         plan,
         trigger,
         Disposition::Refused(reason),
+    // Until that run is launched it may yet be taken back, and this must not be lost with it.
         settled,
         EventKind::TriggerRefused,
         text,
@@ -424,6 +425,20 @@ pub(super) fn refuse(plan: &mut PlanBuilder<'_>, trigger: &Trigger, reason: Refu
 fn decide(
     plan: &mut PlanBuilder<'_>,
     trigger: &Trigger,
+
+/// Lets a trigger go that had joined a run which was never launched: it waits again.
+pub(super) fn release(plan: &mut PlanBuilder<'_>, trigger: &Trigger, run: &Run) {
+    let reason = format!("run {}, which it had joined, never started", run.id);
+    report(plan, trigger, ReportState::Acting, reason.clone());
+    decide(
+        plan,
+        trigger,
+        Disposition::Waiting(WaitReason::New),
+        false,
+        EventKind::TriggerReleased,
+        &reason,
+    );
+}
     to: Disposition,
     settled: bool,
     kind: EventKind,

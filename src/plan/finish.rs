@@ -9,7 +9,9 @@ use super::{
     action::ActionKind,
     builder::{Ensure, PlanBuilder},
     comment::{self, Commented},
-    discussion, event,
+    discussion,
+    disposition::release,
+    event,
     freeze::{clear_labels, outcome_labels},
     index::Index,
     reasons::{is_answered, refusal_text},
@@ -20,7 +22,7 @@ use super::{
 use crate::domain::{
     event::EventKind,
     forge::SubjectState,
-    ids::{LabelName, Subject},
+    ids::{LabelName, RunId, Subject},
     report::ReportState,
     run::{Run, RunState},
     trigger::{Disposition, RefusalReason, Trigger, TriggerSource},
@@ -229,6 +231,9 @@ fn joined_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> En
         let own = subject == run.subject() && Some(label) == run.label.as_ref()
             || discussion::is_label(index, label);
         let there = index
+    if is_unserved(run) {
+        return Ensure::NotNeeded;
+    }
             .issues
             .get(&subject)
             .is_some_and(|issue| issue.labels.contains(label));
@@ -339,9 +344,7 @@ fn finish_trigger(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigg
             return;
         }
         Disposition::MergedInto { run } => {
-            let reason = format!("joined run {run}");
-            report(plan, trigger, ReportState::Done, reason);
-            settle(plan, trigger);
+            follow(index, plan, trigger, *run);
             return;
         }
         Disposition::Waiting(_) | Disposition::Run { .. } => return,
@@ -376,6 +379,32 @@ fn unlabel_trigger(plan: &mut PlanBuilder<'_>, trigger: &Trigger) -> Ensure {
         &trigger.label,
         plan.repository_name(trigger.identity.repository),
     ) else {
+/// What joined a run goes with it, unless that ends before it was launched: nothing was done for
+/// anybody then.
+fn follow(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger, id: RunId) {
+    let run = index.runs.get(&id).copied();
+    let unlaunched = run.filter(|run| run.state == RunState::Pending || is_unserved(run));
+    match unlaunched {
+        None => {
+            report(plan, trigger, ReportState::Done, format!("joined run {id}"));
+            settle(plan, trigger);
+        }
+        // Its withdrawal has the line.
+        Some(_) if withdrawn_by(index, trigger).is_some() => {}
+        Some(run) if run.state == RunState::Pending => {
+            let reason = format!("waits with run {id}, which it joined");
+            report(plan, trigger, ReportState::Queued, reason);
+        }
+        Some(run) => release(plan, trigger, run),
+    }
+}
+
+/// Whether a run ended before it was launched.
+fn is_unserved(run: &Run) -> bool {
+    let ended = matches!(run.state, RunState::Cancelled | RunState::Rejected);
+    ended && run.preparing_at.is_none()
+}
+
         return Ensure::NotNeeded;
     };
     plan.ensure_ever(
