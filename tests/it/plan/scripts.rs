@@ -198,6 +198,12 @@ impl Player {
             ["config", "approval", mode] => self.approval(mode),
             ["comment", number, "by", who] => world.comment(subject(number), who),
             ["review", number, "by", who] => world.review(subject(number), who),
+            ["late", "review", number, "by", who] => {
+                world.review(subject(number), who);
+                let at = world.now - Duration::hours(1);
+                let newest = world.rows.reviews.last_mut();
+                newest.expect("a review").submitted_at = Some(at);
+            }
             ["dismiss", number] => world.dismiss(subject(number)),
             ["config", "revisable", stage, yes] => world.set_revisable(stage, yes == "yes"),
             ["config", "schedule", name, number, stage, ref cron @ ..] => {
