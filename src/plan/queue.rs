@@ -131,7 +131,7 @@ fn hold(index: &Index<'_>, run: &Run) -> Hold {
         let labels: Vec<_> = labels.iter().map(LabelName::as_str).collect();
         return Hold::Held(format!(
             "the labels {} contradict each other",
-            labels.join(" and ")
+            labels.join(", ")
         ));
     }
     let suspended = index

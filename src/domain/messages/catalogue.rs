@@ -68,14 +68,20 @@ words! {
             "Откройте задачу снова и поставьте метку {}, чтобы начать заново.";
         ConflictTitle: "These labels contradict each other", "Метки противоречат друг другу";
         ConflictBody:
-            "On this issue stand labels that ask for different work: {}.",
-            "На этой задаче стоят метки, которые требуют разной работы: {}.";
+            "On this issue different work is asked for at once, by a label, a review or what was approved: {}.",
+            "По этой задаче одновременно просят разной работы – меткой, рецензией или одобрением: {}.";
         ConflictAsk:
-            "Nothing starts until only one of them is left. Remove the others; the one that stays starts by itself.",
-            "Ничего не начнётся, пока не останется одна. Снимите лишние: оставшаяся сработает сама.";
+            "Nothing starts until only one of them is left. Take the others back by removing the label or dismissing the review; the one that stays starts by itself.",
+            "Ничего не начнётся, пока не останется одно. Отмените лишнее – снимите метку или отклоните рецензию: оставшееся начнётся само.";
         ConflictResolved:
-            "The labels contradicted each other; that is settled. Now in force: {}.",
-            "Метки противоречили друг другу; это улажено. Теперь действует: {}.";
+            "The labels contradicted each other; that is settled. What remains starts by itself: {}.",
+            "Метки противоречили друг другу; это улажено. Оставшееся начнётся само: {}.";
+        ConflictOver:
+            "The labels contradicted each other; that is over, none of them is left.",
+            "Метки противоречили друг другу; это в прошлом, ни одной не осталось.";
+        ConflictReplaced:
+            "The labels contradicted each other. By now others do, as a newer comment says.",
+            "Метки противоречили друг другу. Теперь это другие: о них говорит более новый комментарий.";
         BlockedTitle: "This issue is blocked", "Задача заблокирована";
         BlockedBody:
             "The label {} stands in the way of what was asked for.",

@@ -64,8 +64,8 @@ const REASONS: [(&str, &str); 45] = [
         "метки нет, и ни одно событие не говорит, кто её снял",
     ),
     (
-        "the labels {} and {} contradict each other",
-        "метки {} и {} противоречат друг другу",
+        "the labels {} contradict each other",
+        "метки {} противоречат друг другу",
     ),
     ("the repository is not bound", "репозиторий не подключён"),
     (
