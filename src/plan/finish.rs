@@ -39,22 +39,27 @@ pub(super) fn step_finish(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     }
     for trigger in index.triggers.values() {
         if trigger.settled {
-            explain_refused(index, plan, trigger);
+            explain_settled(index, plan, trigger);
         } else {
             finish_trigger(index, plan, trigger);
         }
     }
 }
 
-/// While a refused label stays on its issue, or the config asks in vain, people wonder why
-/// nothing starts.
-fn explain_refused(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger) {
-    let Disposition::Refused(reason) = &trigger.disposition else {
-        return;
+/// While a label that was refused or taken back stays on its issue, or the config asks in vain,
+/// people wonder why nothing starts.
+fn explain_settled(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger) {
+    let (state, text, historical) = match &trigger.disposition {
+        Disposition::Refused(reason) => {
+            let historical = *reason == RefusalReason::Historical;
+            (ReportState::Refused, refusal_text(reason), historical)
+        }
+        Disposition::Withdrawn => (ReportState::Withdrawn, TAKEN_BACK, true),
+        _ => return,
     };
     let issue = index.issues.get(&trigger.subject());
     // What was pushed before the config asked for it surprises nobody.
-    let wanted = || is_standing(&trigger.identity) && *reason != RefusalReason::Historical;
+    let wanted = || is_standing(&trigger.identity) && !historical;
     let there = issue.is_some_and(|issue| {
         let label = trigger.label.as_ref();
         issue.state == SubjectState::Open
@@ -69,9 +74,13 @@ fn explain_refused(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trig
         })
     };
     if there && newest() {
-        report(plan, trigger, ReportState::Refused, refusal_text(reason));
+        report(plan, trigger, state, text);
     }
 }
+
+/// Closing an issue takes back what its labels ask for, and opening it again gives nothing back.
+const TAKEN_BACK: &str = "it was taken back before it could start; taken off and put on again, \
+                          its label starts it";
 
 fn finish_run(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
     if index.repositories.contains_key(&run.repository)
@@ -222,6 +231,9 @@ fn stale_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ens
 
 /// Takes off the labels of triggers that joined the run from elsewhere or under another name.
 fn joined_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
+    if is_unserved(run) {
+        return Ensure::NotNeeded;
+    }
     let joined = index.triggers.values().filter(|trigger| {
         matches!(&trigger.disposition, Disposition::MergedInto { run: into } if *into == run.id)
     });
@@ -231,9 +243,6 @@ fn joined_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> En
         let own = subject == run.subject() && Some(label) == run.label.as_ref()
             || discussion::is_label(index, label);
         let there = index
-    if is_unserved(run) {
-        return Ensure::NotNeeded;
-    }
             .issues
             .get(&subject)
             .is_some_and(|issue| issue.labels.contains(label));
@@ -370,15 +379,6 @@ fn finish_trigger(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigg
     settle(plan, trigger);
 }
 
-fn trigger_unlabel_key(trigger: &Trigger) -> String {
-    format!("trigger/{}/unlabel", trigger.identity)
-}
-
-fn unlabel_trigger(plan: &mut PlanBuilder<'_>, trigger: &Trigger) -> Ensure {
-    let (Some(label), Some(repository)) = (
-        &trigger.label,
-        plan.repository_name(trigger.identity.repository),
-    ) else {
 /// What joined a run goes with it, unless that ends before it was launched: nothing was done for
 /// anybody then.
 fn follow(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger, id: RunId) {
@@ -405,6 +405,15 @@ fn is_unserved(run: &Run) -> bool {
     ended && run.preparing_at.is_none()
 }
 
+fn trigger_unlabel_key(trigger: &Trigger) -> String {
+    format!("trigger/{}/unlabel", trigger.identity)
+}
+
+fn unlabel_trigger(plan: &mut PlanBuilder<'_>, trigger: &Trigger) -> Ensure {
+    let (Some(label), Some(repository)) = (
+        &trigger.label,
+        plan.repository_name(trigger.identity.repository),
+    ) else {
         return Ensure::NotNeeded;
     };
     plan.ensure_ever(

@@ -103,8 +103,8 @@ words! {
             "Whoever put it on may not start this work: it takes a role in the project that allows it, and write access to the repository.",
             "Тот, кто её поставил, не может начинать эту работу: нужна роль в проекте, которая это разрешает, и право записи в репозиторий.";
         RefusedContentChanged:
-            "Title or text of the issue were changed after the label by someone who may not start this work, or it cannot be told by whom.",
-            "Заголовок или текст задачи изменены после метки тем, кто не может начинать эту работу, или неизвестно кем.";
+            "Title or text of the issue were changed after this was asked for by someone who may not start this work, or it cannot be told by whom.",
+            "Заголовок или текст задачи после этой просьбы изменил тот, кто не может начинать эту работу, или неизвестно кто.";
         RefusedNoPullRequest:
             "There is no open pull request of ours here that could be revised.",
             "Здесь нет нашего открытого пул-реквеста, который можно доработать.";
@@ -114,19 +114,24 @@ words! {
         RefusedSuperseded:
             "The work on this issue was taken back afterwards.",
             "Работу по этой задаче после этого вернули назад.";
+        RefusedGrantTitle:
+            "What was approved does not start: {}", "Одобренное не начинается: {}";
         RefusedReviewTitle: "This review starts no work", "Эта рецензия не начинает работу";
         AskAnew:
             "Put the stage's label on the issue again to have its work done anew.",
             "Поставьте на задачу метку этапа ещё раз, чтобы выполнить его заново.";
         AskLater:
-            "Put the label on again once it is decided where the work goes on.",
-            "Поставьте метку снова, когда будет решено, откуда продолжать.";
+            "Put the stage's label on once it is decided where the work goes on.",
+            "Поставьте метку этапа, когда будет решено, откуда продолжать.";
         AskRights:
             "Ask a member of the project to put the label on.",
             "Попросите участника проекта поставить метку.";
         AskRelabel:
             "Read the text as it is now; if it says what is wanted, remove the label and add it again.",
             "Прочитайте текст, каким он стал; если всё верно, снимите метку и поставьте её снова.";
+        AskLabel:
+            "Read the text as it is now; if it says what is wanted, put the label {} on.",
+            "Прочитайте текст, каким он стал; если всё верно, поставьте метку {}.";
         AskStart:
             "Start with the label of the first stage instead.",
             "Начните с метки первого этапа.";

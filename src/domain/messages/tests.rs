@@ -245,7 +245,7 @@ fn bots_old_labels_and_foreign_repositories_are_never_answered() {
                 source: TriggerSource::Label,
                 source_id: "9".to_owned(),
             },
-            label: Some("run:dev".into()),
+            label: "run:dev".into(),
             reason,
         };
         locales().map(|locale| refusal_comment(&comment, &locale).is_some())

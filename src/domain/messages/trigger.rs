@@ -79,8 +79,8 @@ pub enum Obstacle {
 pub struct RefusalComment {
     /// The trigger.
     pub trigger: TriggerIdentity,
-    /// Its label, where it has one.
-    pub label: Option<LabelName>,
+    /// Its label; of what was granted on request, the one that asks for the same.
+    pub label: LabelName,
     /// Why.
     pub reason: RefusalReason,
 }
@@ -171,15 +171,17 @@ pub fn refusal_comment(comment: &RefusalComment, locale: &Locale) -> Option<Stri
         | RefusalReason::Unbound
         | RefusalReason::Consumed => return None,
     };
-    let label = comment
-        .label
-        .as_ref()
-        .map_or_else(|| "–".to_owned(), |label| code_span(label.as_str()));
+    let label = code_span(comment.label.as_str());
     let title = match comment.trigger.source {
         TriggerSource::Review => Word::RefusedReviewTitle.text(language).to_owned(),
+        TriggerSource::Command => Word::RefusedGrantTitle.with(language, &label),
         _ => Word::RefusedTitle.with(language, &label),
     };
-    let body = titled(&title, says.text(language), asks.text(language), language);
+    let asks = match comment.trigger.source {
+        TriggerSource::Command if asks == Word::AskRelabel => Word::AskLabel.with(language, &label),
+        _ => asks.text(language).to_owned(),
+    };
+    let body = titled(&title, says.text(language), &asks, language);
     Some(marked(&body, &refusal_comment_key(&comment.trigger)))
 }
 

@@ -261,6 +261,7 @@ impl Player {
             }
             ["config", "suspend", mode] => self.suspend(mode),
             ["config", "slots", slots] => world.spec().slots = slots.parse().expect("a number"),
+            ["config", "agent", agent, enabled] => self.enable(agent, enabled == "on"),
             ["fail", action] => {
                 world.failing.insert(action_name(action));
             }
@@ -301,6 +302,12 @@ impl Player {
     }
 
     fn egress(&mut self, range: &str) {
+    fn enable(&mut self, agent: &str, enabled: bool) {
+        let desired = Arc::make_mut(&mut self.world.desired);
+        let agent = desired.agents.get_mut(&AgentKey::from(agent));
+        agent.expect("an agent").enabled = enabled;
+    }
+
         let guardrails = &mut Arc::make_mut(&mut self.world.desired).platform.guardrails;
         guardrails.egress.cidrs = match range {
             "none" => Vec::new(),
