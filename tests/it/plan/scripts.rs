@@ -214,6 +214,7 @@ impl Player {
             ["config", "push", number, stage] => {
                 world.on_push(number.parse().expect("a number"), stage);
             }
+            ["commit", number, "by", _] => world.commit(subject(number)),
             ["push", "default", number] => {
                 world.push_default(number.parse().expect("a number"));
             }
@@ -260,8 +261,8 @@ impl Player {
                 Arc::make_mut(&mut world.desired).platform.learning_mode = mode == "on";
             }
             ["config", "suspend", mode] => self.suspend(mode),
-            ["config", "slots", slots] => world.spec().slots = slots.parse().expect("a number"),
             ["config", "agent", agent, enabled] => self.enable(agent, enabled == "on"),
+            ["config", "slots", slots] => world.spec().slots = slots.parse().expect("a number"),
             ["fail", action] => {
                 world.failing.insert(action_name(action));
             }
@@ -301,13 +302,13 @@ impl Player {
             serde_json::from_value(profile.into()).expect("a profile");
     }
 
-    fn egress(&mut self, range: &str) {
     fn enable(&mut self, agent: &str, enabled: bool) {
         let desired = Arc::make_mut(&mut self.world.desired);
         let agent = desired.agents.get_mut(&AgentKey::from(agent));
         agent.expect("an agent").enabled = enabled;
     }
 
+    fn egress(&mut self, range: &str) {
         let guardrails = &mut Arc::make_mut(&mut self.world.desired).platform.guardrails;
         guardrails.egress.cidrs = match range {
             "none" => Vec::new(),
