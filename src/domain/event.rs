@@ -55,6 +55,9 @@ pub enum EventKind {
     /// A trigger joined an older one's run.
     #[strum(serialize = "trigger.merged")]
     TriggerMerged,
+    /// The run that a trigger had joined was never launched: it waits again.
+    #[strum(serialize = "trigger.released")]
+    TriggerReleased,
     /// Two trigger labels contradict each other.
     #[strum(serialize = "run.trigger.conflict.comment")]
     TriggerConflict,

@@ -37,7 +37,7 @@ pub use status::{
     status_comment_key,
 };
 pub use trigger::{
-    BlockedComment, ConflictComment, Obstacle, RefusalComment, blocked_comment,
+    BlockedComment, ConflictComment, ConflictState, Obstacle, RefusalComment, blocked_comment,
     blocked_comment_key, conflict_comment, conflict_comment_key, refusal_comment,
     refusal_comment_key,
 };

@@ -152,7 +152,9 @@ fn step_requested(
         decide(plan, approval, decision);
         return;
     }
-    match decisions::standing(index, plan, thread, approval) {
+    let body = messages::approval_comment(approval);
+    let shown = shown(index, thread, approval, &body);
+    match decisions::standing(index, plan, thread, approval, shown) {
         Standing::Decided(decision) => decide(plan, approval, decision),
         Standing::Unknown => say(
             plan,
@@ -168,14 +170,19 @@ fn step_requested(
                 "nobody decided in time",
             );
         }
-        Standing::Open => ask(index, plan, thread, approval),
+        Standing::Open => ask(index, plan, approval, body, shown),
     }
 }
 
 /// Keeps the request's comment, and replaces one that is not ours any more.
-fn ask(index: &Index<'_>, plan: &mut PlanBuilder<'_>, thread: &Thread<'_>, approval: &Approval) {
-    let body = messages::approval_comment(approval);
-    match write(index, plan, approval, body.clone()) {
+fn ask(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    approval: &Approval,
+    body: String,
+    shown: Shown,
+) {
+    match write(index, plan, approval, body) {
         Ensure::NotNeeded => {}
         Ensure::Backoff(at) => {
             let at = at.format("%Y-%m-%dT%H:%M:%SZ");
@@ -191,7 +198,7 @@ fn ask(index: &Index<'_>, plan: &mut PlanBuilder<'_>, thread: &Thread<'_>, appro
     let until = approval.expires_at.format("%Y-%m-%dT%H:%M:%SZ");
     let text = format!("waits for {} until {until}", approval.mode);
     say(plan, approval, ReportState::Waiting, text);
-    if !index.just_done(&effect_key(approval)) && is_spoilt(index, thread, approval, &body) {
+    if shown == Shown::Spoilt && !index.just_done(&effect_key(approval)) {
         let reason = "the request's comment is not ours any more";
         say(plan, approval, ReportState::Acting, reason);
         let kind = EventKind::ApprovalRenewed;
@@ -207,16 +214,29 @@ fn ask(index: &Index<'_>, plan: &mut PlanBuilder<'_>, thread: &Thread<'_>, appro
     }
 }
 
-/// Whether somebody changed the request's comment, or deleted it: then it is missing among
-/// comments that were read and are newer.
-fn is_spoilt(index: &Index<'_>, thread: &Thread<'_>, approval: &Approval, body: &str) -> bool {
+/// How a request stands on its issue, as far as that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// In our words, or not at all yet.
+    Ours,
+    /// Somebody changed its comment, or deleted it: then it is missing among comments that were
+    /// read and are newer. What people answer there, they answer to something else.
+    Spoilt,
+}
+
+fn shown(index: &Index<'_>, thread: &Thread<'_>, approval: &Approval, body: &str) -> Shown {
     let Some(id) = decisions::request_comment(index, approval) else {
-        return false;
+        return Shown::Ours;
     };
     let comments = thread.of(approval.subject());
-    match comments.iter().find(|comment| comment.id == id) {
+    let is_spoilt = match comments.iter().find(|comment| comment.id == id) {
         Some(comment) => !same_text(comment, body),
         None => comments.iter().any(|comment| comment.id > id),
+    };
+    if is_spoilt {
+        Shown::Spoilt
+    } else {
+        Shown::Ours
     }
 }
 

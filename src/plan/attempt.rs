@@ -318,10 +318,7 @@ fn after_loss(
             plan,
             run,
             Outcome::Failed,
-            format!(
-                "attempt {} of {}: {reason}",
-                attempt.number, frozen.max_attempts
-            ),
+            format!("attempt {counted} of {}: {reason}", frozen.max_attempts),
         );
         return;
     }

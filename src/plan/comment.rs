@@ -225,7 +225,10 @@ pub(super) fn refusal(
     };
     let comment = RefusalComment {
         trigger: trigger.identity.clone(),
-        label: trigger.label.clone(),
+        label: trigger
+            .label
+            .clone()
+            .unwrap_or_else(|| label_of(index, &trigger.kind)),
         reason: reason.clone(),
     };
     let Some(body) = messages::refusal_comment(&comment, &locale(index, None)) else {

@@ -4,7 +4,8 @@
 //! facts of command line and staff API. The first that counts decides; one that does not is
 //! reported and changes nothing. It counts
 //! 1. with the code of the request as it stands now: an older comment's code is dead;
-//! 2. in a comment that is younger than the request's own, on the issue itself, never edited;
+//! 2. in a comment that is younger than the request's own, on the issue itself, never edited,
+//!    and only while the request's own is in our words;
 //! 3. by somebody entitled: an account with the role that the policy asks for and write at the
 //!    forge, never a bot, an app or one of our own identities.
 //!
@@ -13,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    approvals::{asked_at, effect_key},
+    approvals::{Shown, asked_at, effect_key},
     authority::{self, Account, Verdict as Right},
     builder::PlanBuilder,
     index::Index,
@@ -120,6 +121,7 @@ pub(super) fn standing(
     plan: &mut PlanBuilder<'_>,
     thread: &Thread<'_>,
     approval: &Approval,
+    shown: Shown,
 ) -> Standing {
     let Some(project) = index.project().map(|project| &project.spec) else {
         return Standing::Open;
@@ -127,7 +129,7 @@ pub(super) fn standing(
     let facts = index.input.rows.decisions.iter();
     let of_approval = facts.filter(|fact| fact.approval == approval.id);
     let by_staff = of_approval.map(|fact| staff(index, project, thread, approval, fact));
-    let in_comments = commented(index, plan, thread, approval);
+    let in_comments = commented(index, plan, thread, approval, shown);
     for said in by_staff.chain(in_comments) {
         match right(index, project, approval, &said) {
             Right::Entitled => {
@@ -229,6 +231,7 @@ fn commented<'a>(
     plan: &mut PlanBuilder<'_>,
     thread: &Thread<'a>,
     approval: &Approval,
+    shown: Shown,
 ) -> Vec<Said<'a>> {
     let (Some(code), Some(posted)) = (&approval.code, request_comment(index, approval)) else {
         return Vec::new();
@@ -243,7 +246,9 @@ fn commented<'a>(
         let contradicts = same
             .filter(|(other, _)| other.id == comment.id)
             .any(|(_, other)| other.verdict != command.verdict);
-        let unfit = if comment.id <= posted {
+        let unfit = if shown == Shown::Spoilt {
+            Some("not counted: the request's comment is not ours any more")
+        } else if comment.id <= posted {
             Some("not counted: it is older than the request")
         } else if comment.was_edited() {
             Some("not counted: the comment was edited; write a new one")

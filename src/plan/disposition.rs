@@ -28,7 +28,10 @@ use crate::{
         ids::{LabelName, Subject},
         report::ReportState,
         run::{Run, RunState},
-        trigger::{Disposition, RefusalReason, Trigger, TriggerKind, WaitReason},
+        trigger::{
+            Disposition, RefusalReason, Trigger, TriggerIdentity, TriggerKind, TriggerSource,
+            WaitReason,
+        },
     },
 };
 
@@ -113,43 +116,62 @@ fn decide_work_item(
     work_item: Subject,
     triggers: &[&Trigger],
 ) {
-    let mut contending = Vec::new();
-    let mut ready = Vec::new();
-    let mut waiting = Vec::new();
-    for trigger in triggers.iter().copied() {
-        let judged = judge(index, trigger);
-        if contends(&judged) {
-            contending.push(trigger);
-        }
-        match judged {
-            Judged::Ready => ready.push(trigger),
-            Judged::Wait(reason) => waiting.push((trigger, reason)),
-            Judged::Refuse(reason) => refuse(plan, trigger, reason),
-        }
-    }
+    let judged: Vec<(&Trigger, Judged)> = triggers
+        .iter()
+        .map(|trigger| (*trigger, judge(index, trigger)))
+        .collect();
     let current = index.current_run(work_item);
+    let contending = contending(&judged, current);
     let conflict = conflicting(index, &contending, current);
-    if conflict.len() > 1 {
-        let labels = conflict.into_iter().collect();
-        let reason = WaitReason::Conflict { labels };
-        for trigger in &contending {
-            report(plan, trigger, ReportState::Waiting, wait_text(&reason));
+    let in_conflict = conflict.len() > 1;
+    let labels = conflict.into_iter().collect();
+    let reason = WaitReason::Conflict { labels };
+    let mut ready = Vec::new();
+    for (trigger, judged) in judged {
+        let contends = || contending.iter().any(|it| it.identity == trigger.identity);
+        match judged {
+            Judged::Refuse(reason) => refuse(plan, trigger, reason),
+            _ if in_conflict && contends() => {
+                report(plan, trigger, ReportState::Waiting, wait_text(&reason));
+            }
+            Judged::Wait(reason) => report(plan, trigger, wait_state(&reason), wait_text(&reason)),
+            Judged::Ready if in_conflict => report(plan, trigger, ReportState::Waiting, BEHIND),
+            Judged::Ready => ready.push(trigger),
         }
-        waiting.retain(|(trigger, _)| contending.iter().all(|it| it.identity != trigger.identity));
-        ready.clear();
-    }
-    for (trigger, reason) in waiting {
-        report(plan, trigger, wait_state(&reason), wait_text(&reason));
     }
     start_first(index, plan, work_item, current, &ready);
 }
 
+/// What is said of a trigger whose turn comes after an older one's.
+const BEHIND: &str = "waits behind what was granted before on the same work item";
+
 /// Whether a trigger counts beside others: it is live and authorised, whatever else it waits for.
-fn contends(judged: &Judged) -> bool {
+pub(super) fn contends(judged: &Judged) -> bool {
     matches!(
         judged,
         Judged::Ready | Judged::Wait(WaitReason::Blocked { .. } | WaitReason::StageMissing { .. })
     )
+}
+
+/// The triggers that count beside each other. What was granted on request is nobody's label to
+/// take off: of several only one counts, the oldest that may start, and the others come after it.
+fn contending<'a>(judged: &[(&'a Trigger, Judged)], current: Option<&Run>) -> Vec<&'a Trigger> {
+    let contending = judged.iter().filter(|(_, judged)| contends(judged));
+    let (granted, mut all): (Vec<_>, Vec<_>) =
+        contending.partition(|(trigger, _)| is_granted(&trigger.identity));
+    let pending = current.filter(|run| run.state == RunState::Pending);
+    if !pending.is_some_and(|run| is_granted(&run.trigger)) {
+        let first = granted
+            .into_iter()
+            .min_by_key(|(trigger, judged)| (*judged != Judged::Ready, trigger.place()));
+        all.extend(first);
+    }
+    all.into_iter().map(|(trigger, _)| *trigger).collect()
+}
+
+/// Whether a trigger is what an agent asked for and people, or the policy, granted.
+pub(super) fn is_granted(trigger: &TriggerIdentity) -> bool {
+    trigger.source == TriggerSource::Command
 }
 
 /// The labels of authorised live triggers when they ask for different kinds.
@@ -193,15 +215,12 @@ pub(super) fn label_of(index: &Index<'_>, kind: &TriggerKind) -> LabelName {
 
 /// The conflict on a work item in this pass, if there is one.
 pub(super) fn conflict_on(index: &Index<'_>, work_item: Subject) -> Option<Vec<LabelName>> {
-    let contending: Vec<&Trigger> = index
-        .waiting
-        .get(&work_item)
-        .into_iter()
-        .flatten()
-        .copied()
-        .filter(|trigger| contends(&judge(index, trigger)))
+    let waiting = index.waiting.get(&work_item).into_iter().flatten().copied();
+    let judged: Vec<(&Trigger, Judged)> = waiting
+        .map(|trigger| (trigger, judge(index, trigger)))
         .collect();
-    let labels = conflicting(index, &contending, index.current_run(work_item));
+    let current = index.current_run(work_item);
+    let labels = conflicting(index, &contending(&judged, current), current);
     (labels.len() > 1).then(|| labels.into_iter().collect())
 }
 
@@ -226,12 +245,12 @@ fn start_first(
     if let Some((first, rest)) = ready.split_first() {
         enqueue(index, plan, work_item, first);
         for trigger in rest {
-            report(
-                plan,
-                trigger,
-                ReportState::Waiting,
-                "joins the run of the older trigger next",
-            );
+            let reason = if trigger.kind == first.kind {
+                "joins the run of the older trigger next"
+            } else {
+                BEHIND
+            };
+            report(plan, trigger, ReportState::Waiting, reason);
         }
     }
 }
@@ -396,12 +415,27 @@ fn priority(index: &Index<'_>, trigger: &Trigger) -> i32 {
 fn merge(plan: &mut PlanBuilder<'_>, trigger: &Trigger, run: &Run) {
     let reason = format!("joined run {}", run.id);
     report(plan, trigger, ReportState::Acting, reason.clone());
+    // Until that run is launched it may yet be taken back, and this must not be lost with it.
     decide(
         plan,
         trigger,
         Disposition::MergedInto { run: run.id },
-        true,
+        run.state != RunState::Pending,
         EventKind::TriggerMerged,
+        &reason,
+    );
+}
+
+/// Lets a trigger go that had joined a run which was never launched: it waits again.
+pub(super) fn release(plan: &mut PlanBuilder<'_>, trigger: &Trigger, run: &Run) {
+    let reason = format!("run {}, which it had joined, never started", run.id);
+    report(plan, trigger, ReportState::Acting, reason.clone());
+    decide(
+        plan,
+        trigger,
+        Disposition::Waiting(WaitReason::New),
+        false,
+        EventKind::TriggerReleased,
         &reason,
     );
 }

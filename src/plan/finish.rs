@@ -9,7 +9,9 @@ use super::{
     action::ActionKind,
     builder::{Ensure, PlanBuilder},
     comment::{self, Commented},
-    discussion, event,
+    discussion,
+    disposition::release,
+    event,
     freeze::{clear_labels, outcome_labels},
     index::Index,
     reasons::{is_answered, refusal_text},
@@ -20,7 +22,7 @@ use super::{
 use crate::domain::{
     event::EventKind,
     forge::SubjectState,
-    ids::{LabelName, Subject},
+    ids::{LabelName, RunId, Subject},
     report::ReportState,
     run::{Run, RunState},
     trigger::{Disposition, RefusalReason, Trigger, TriggerSource},
@@ -37,22 +39,27 @@ pub(super) fn step_finish(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     }
     for trigger in index.triggers.values() {
         if trigger.settled {
-            explain_refused(index, plan, trigger);
+            explain_settled(index, plan, trigger);
         } else {
             finish_trigger(index, plan, trigger);
         }
     }
 }
 
-/// While a refused label stays on its issue, or the config asks in vain, people wonder why
-/// nothing starts.
-fn explain_refused(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger) {
-    let Disposition::Refused(reason) = &trigger.disposition else {
-        return;
+/// While a label that was refused or taken back stays on its issue, or the config asks in vain,
+/// people wonder why nothing starts.
+fn explain_settled(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger) {
+    let (state, text, historical) = match &trigger.disposition {
+        Disposition::Refused(reason) => {
+            let historical = *reason == RefusalReason::Historical;
+            (ReportState::Refused, refusal_text(reason), historical)
+        }
+        Disposition::Withdrawn => (ReportState::Withdrawn, TAKEN_BACK, true),
+        _ => return,
     };
     let issue = index.issues.get(&trigger.subject());
     // What was pushed before the config asked for it surprises nobody.
-    let wanted = || is_standing(&trigger.identity) && *reason != RefusalReason::Historical;
+    let wanted = || is_standing(&trigger.identity) && !historical;
     let there = issue.is_some_and(|issue| {
         let label = trigger.label.as_ref();
         issue.state == SubjectState::Open
@@ -67,9 +74,13 @@ fn explain_refused(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trig
         })
     };
     if there && newest() {
-        report(plan, trigger, ReportState::Refused, refusal_text(reason));
+        report(plan, trigger, state, text);
     }
 }
+
+/// Closing an issue takes back what its labels ask for, and opening it again gives nothing back.
+const TAKEN_BACK: &str = "it was taken back before it could start; taken off and put on again, \
+                          its label starts it";
 
 fn finish_run(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
     if index.repositories.contains_key(&run.repository)
@@ -220,6 +231,9 @@ fn stale_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ens
 
 /// Takes off the labels of triggers that joined the run from elsewhere or under another name.
 fn joined_labels(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
+    if is_unserved(run) {
+        return Ensure::NotNeeded;
+    }
     let joined = index.triggers.values().filter(|trigger| {
         matches!(&trigger.disposition, Disposition::MergedInto { run: into } if *into == run.id)
     });
@@ -339,9 +353,7 @@ fn finish_trigger(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigg
             return;
         }
         Disposition::MergedInto { run } => {
-            let reason = format!("joined run {run}");
-            report(plan, trigger, ReportState::Done, reason);
-            settle(plan, trigger);
+            follow(index, plan, trigger, *run);
             return;
         }
         Disposition::Waiting(_) | Disposition::Run { .. } => return,
@@ -365,6 +377,32 @@ fn finish_trigger(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigg
         return;
     }
     settle(plan, trigger);
+}
+
+/// What joined a run goes with it, unless that ends before it was launched: nothing was done for
+/// anybody then.
+fn follow(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigger, id: RunId) {
+    let run = index.runs.get(&id).copied();
+    let unlaunched = run.filter(|run| run.state == RunState::Pending || is_unserved(run));
+    match unlaunched {
+        None => {
+            report(plan, trigger, ReportState::Done, format!("joined run {id}"));
+            settle(plan, trigger);
+        }
+        // Its withdrawal has the line.
+        Some(_) if withdrawn_by(index, trigger).is_some() => {}
+        Some(run) if run.state == RunState::Pending => {
+            let reason = format!("waits with run {id}, which it joined");
+            report(plan, trigger, ReportState::Queued, reason);
+        }
+        Some(run) => release(plan, trigger, run),
+    }
+}
+
+/// Whether a run ended before it was launched.
+fn is_unserved(run: &Run) -> bool {
+    let ended = matches!(run.state, RunState::Cancelled | RunState::Rejected);
+    ended && run.preparing_at.is_none()
 }
 
 fn trigger_unlabel_key(trigger: &Trigger) -> String {

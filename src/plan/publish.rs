@@ -6,6 +6,7 @@ use super::{action::ActionKind, builder::PlanBuilder, event, index::Index};
 use crate::domain::{
     event::EventKind,
     fact::{Fact, PushFact, RunFact},
+    ids::RunId,
     run::Run,
 };
 
@@ -69,12 +70,17 @@ fn refuse(plan: &mut PlanBuilder<'_>, run: &Run, fact: &RunFact, reason: &str) {
     );
 }
 
+/// The key of the effect that passes a push on.
+pub(super) fn push_key(run: &RunId, fact: i64) -> String {
+    format!("run/{run}/push/{fact}")
+}
+
 fn pass_on(plan: &mut PlanBuilder<'_>, run: &Run, fact: &RunFact, push: &PushFact) {
     let Some(repository) = plan.repository_of(run) else {
         return;
     };
     let found = plan.ensure(
-        format!("run/{}/push/{}", run.id, fact.id),
+        push_key(&run.id, fact.id),
         Some(run.id),
         ActionKind::PushBranch {
             fact: fact.id,

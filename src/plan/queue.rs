@@ -19,7 +19,7 @@ use super::{
     reasons::refusal_text,
 };
 use crate::{
-    desired::model::Suspend,
+    desired::model::{AgentView, Suspend},
     domain::{
         Timestamp,
         event::EventKind,
@@ -131,17 +131,25 @@ fn hold(index: &Index<'_>, run: &Run) -> Hold {
         let labels: Vec<_> = labels.iter().map(LabelName::as_str).collect();
         return Hold::Held(format!(
             "the labels {} contradict each other",
-            labels.join(" and ")
+            labels.join(", ")
         ));
     }
     let suspended = index
         .desired()
         .is_some_and(|desired| desired.suspend(&run.project) != Suspend::None);
     if suspended {
-        Hold::Held("the project or platform is suspended".to_owned())
-    } else {
-        Hold::Free
+        return Hold::Held("the project or platform is suspended".to_owned());
     }
+    match agent_of(index, run).filter(|agent| !agent.spec.enabled) {
+        Some(agent) => Hold::Held(format!("agent `{}` is not enabled", agent.key)),
+        None => Hold::Free,
+    }
+}
+
+/// The agent that a run would be launched with now.
+fn agent_of<'a>(index: &Index<'a>, run: &Run) -> Option<AgentView<'a>> {
+    let (desired, project) = index.desired().zip(index.project_key())?;
+    desired.agent_for(project, &run.kind.stage)
 }
 
 fn held(plan: &mut PlanBuilder<'_>, run: &Run, reason: String) {
@@ -170,9 +178,7 @@ fn launch_or_queue(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, roo
         return;
     }
     // A prompt is rendered only for a run that there is room for.
-    let agent = index.desired().zip(index.project_key());
-    let agent = agent.and_then(|(desired, project)| desired.agent_for(project, &run.kind.stage));
-    if let Some(Err(reason)) = agent.map(|agent| room.check(agent.key)) {
+    if let Some(Err(reason)) = agent_of(index, run).map(|agent| room.check(agent.key)) {
         plan.report_run(run, ReportState::Queued, reason);
         return;
     }

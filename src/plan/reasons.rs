@@ -76,7 +76,7 @@ pub(super) fn wait_text(reason: &WaitReason) -> String {
             let labels: Vec<_> = labels.iter().map(LabelName::as_str).collect();
             format!(
                 "waits: the labels {} contradict each other, keep one",
-                labels.join(" and ")
+                labels.join(", ")
             )
         }
         WaitReason::BehindRun { run } => format!("waits behind run {run} of the same work item"),

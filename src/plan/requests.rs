@@ -176,8 +176,13 @@ fn put(index: &Index<'_>, desired: &Desired, run: &Run, target: &LabelName) -> R
     };
     let terms = desired.approval_terms(project, &asked);
     let seconds = i64::try_from(terms.expires_after.as_secs()).unwrap_or(i64::MAX);
+    // What nobody asked for, such as a run of a schedule, has no rights to lend to what it asks for.
+    let mode = match terms.approval {
+        ApprovalMode::None if run.actor.is_none() => ApprovalMode::Owner,
+        mode => mode,
+    };
     Ok(Put {
-        mode: terms.approval,
+        mode,
         expires_after: Duration::try_seconds(seconds).unwrap_or(Duration::days(365)),
         kind,
     })

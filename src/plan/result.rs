@@ -1,6 +1,7 @@
 //! Results: from a runner's claim to a verified end. Push verified → pull request → verified →
 //! `stopping(succeeded)`; a result that the forge contradicts fails the run.
 
+use chrono::Duration;
 use serde_json::json;
 
 use super::{
@@ -10,11 +11,11 @@ use super::{
     event,
     index::Index,
     moves::{report_quiet, stop_run, update_run},
-    publish::next_push,
+    publish::{next_push, push_key},
 };
 use crate::domain::{
     event::EventKind,
-    fact::{ResultRecord, ResultStatus},
+    fact::{Fact, PushFact, ResultRecord, ResultStatus},
     forge::{PullRequest, SubjectState},
     ids::BranchName,
     marker::{pull_request_marker, runs_marked_in},
@@ -134,7 +135,7 @@ fn step_pull_request(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &R
         return;
     }
     match found {
-        Found::Ours(pull) => verify(plan, reported, pull),
+        Found::Ours(pull) => verify(index, plan, reported, pull),
         Found::Ended(pull) => {
             let text = format!(
                 "its pull request #{} was closed before the run ended",
@@ -237,7 +238,12 @@ fn open(plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) {
     plan.report_effect(run, found, "opens its pull request");
 }
 
-fn verify(plan: &mut PlanBuilder<'_>, reported: &Reported<'_>, pull: &PullRequest) {
+fn verify(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    reported: &Reported<'_>,
+    pull: &PullRequest,
+) {
     let Reported { run, .. } = *reported;
     let mut content = content(plan, reported);
     // Earlier runs stay named: so a database that was lost finds them again.
@@ -248,16 +254,20 @@ fn verify(plan: &mut PlanBuilder<'_>, reported: &Reported<'_>, pull: &PullReques
     }
     // Only the first run of a pull request names it; later ones edit its text.
     if pull.body != content.body {
-        edit(plan, reported, pull, content);
+        edit(index, plan, reported, pull, content);
         return;
     }
-    verify_head(plan, run, pull);
+    verify_head(index, plan, run, pull);
 }
 
-/// The last word is the forge's: the pull request must stand at the commit that we accepted.
-fn verify_head(plan: &mut PlanBuilder<'_>, run: &Run, pull: &PullRequest) {
+/// The last word is the forge's: the pull request must stand at the commit that we accepted, or
+/// at one that somebody put there since, which is theirs to do.
+fn verify_head(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, pull: &PullRequest) {
     if run.accepted_head.as_ref() == Some(&pull.head_sha) {
         adopt(plan, run, pull, "its result is verified at the forge");
+    } else if is_moved_on(index, run, pull) {
+        let reason = "its commit was pushed, and somebody has moved the branch on since";
+        adopt(plan, run, pull, reason);
     } else {
         report_quiet(
             plan,
@@ -269,6 +279,30 @@ fn verify_head(plan: &mut PlanBuilder<'_>, run: &Run, pull: &PullRequest) {
             ),
         );
     }
+}
+
+/// Whether a pull request stands where the run has never seen it, though its last push, or its
+/// launch, is so long ago that the forge shows it: then it is not older, but newer.
+fn is_moved_on(index: &Index<'_>, run: &Run, pull: &PullRequest) -> bool {
+    let facts = index.facts.get(&run.id).into_iter().flatten();
+    let pushes: Vec<(i64, &PushFact)> = facts
+        .filter_map(|fact| match &fact.what {
+            Fact::Push(push) => Some((fact.id, push)),
+            _ => None,
+        })
+        .collect();
+    let head = Some(&pull.head_sha);
+    let of_run = |push: &PushFact| push.old.as_ref() == head || Some(&push.new) == head;
+    if pushes.iter().any(|(_, push)| of_run(push)) {
+        return false;
+    }
+    let done = pushes.iter().filter_map(|(fact, _)| {
+        let effect = index.effect(&push_key(&run.id, *fact))?;
+        effect.done_at
+    });
+    let visible = Duration::seconds(index.settings().visibility_seconds);
+    let last = done.max().or(run.preparing_at);
+    last.is_some_and(|at| at + visible <= index.now())
 }
 
 fn adopt(plan: &mut PlanBuilder<'_>, run: &Run, pull: &PullRequest, reason: &str) {
@@ -289,6 +323,7 @@ fn adopt(plan: &mut PlanBuilder<'_>, run: &Run, pull: &PullRequest, reason: &str
 }
 
 fn edit(
+    index: &Index<'_>,
     plan: &mut PlanBuilder<'_>,
     reported: &Reported<'_>,
     pull: &PullRequest,
@@ -312,7 +347,7 @@ fn edit(
     );
     match found {
         // Edited already; people may have changed it since, which is theirs to do.
-        super::builder::Ensure::NotNeeded => verify_head(plan, run, pull),
+        super::builder::Ensure::NotNeeded => verify_head(index, plan, run, pull),
         found => plan.report_effect(run, found, "edits its pull request"),
     }
 }

@@ -215,8 +215,8 @@ pub(super) fn came_too_late(index: &Index<'_>, trigger: &Trigger) -> bool {
         && last.is_some_and(|(at, by)| by.is_some() && at < trigger.occurred_at)
 }
 
-/// The launched revise that a review is part of: it knew the review when it was launched, or
-/// was asked for later.
+/// The launched revise that a review is part of: it knew the review when it was launched. One
+/// that was read only afterwards is in no prompt, however old it is.
 pub(super) fn answered_by<'a>(index: &Index<'a>, trigger: &Trigger) -> Option<&'a Run> {
     let id = review_id(&trigger.identity)?;
     let mut runs = index.runs.values().copied().filter(|run| {
@@ -228,15 +228,8 @@ pub(super) fn answered_by<'a>(index: &Index<'a>, trigger: &Trigger) -> Option<&'
                 .is_some_and(|frozen| frozen.revises == Some(trigger.number))
     });
     runs.find(|run| {
-        let knew = run
-            .frozen
-            .as_ref()
-            .is_some_and(|frozen| frozen.reviews.contains(&id));
-        let later = index
-            .triggers
-            .get(&run.trigger)
-            .is_some_and(|of_run| trigger.occurred_at <= of_run.occurred_at);
-        knew || later
+        let frozen = run.frozen.as_ref();
+        frozen.is_some_and(|frozen| frozen.reviews.contains(&id))
     })
 }
 

@@ -68,14 +68,20 @@ words! {
             "Откройте задачу снова и поставьте метку {}, чтобы начать заново.";
         ConflictTitle: "These labels contradict each other", "Метки противоречат друг другу";
         ConflictBody:
-            "On this issue stand labels that ask for different work: {}.",
-            "На этой задаче стоят метки, которые требуют разной работы: {}.";
+            "On this issue different work is asked for at once, by a label, a review or what was approved: {}.",
+            "По этой задаче одновременно просят разной работы – меткой, рецензией или одобрением: {}.";
         ConflictAsk:
-            "Nothing starts until only one of them is left. Remove the others; the one that stays starts by itself.",
-            "Ничего не начнётся, пока не останется одна. Снимите лишние: оставшаяся сработает сама.";
+            "Nothing starts until only one of them is left. Take the others back by removing the label or dismissing the review; the one that stays starts by itself.",
+            "Ничего не начнётся, пока не останется одно. Отмените лишнее – снимите метку или отклоните рецензию: оставшееся начнётся само.";
         ConflictResolved:
-            "The labels contradicted each other; that is settled. Now in force: {}.",
-            "Метки противоречили друг другу; это улажено. Теперь действует: {}.";
+            "The labels contradicted each other; that is settled. What remains starts by itself: {}.",
+            "Метки противоречили друг другу; это улажено. Оставшееся начнётся само: {}.";
+        ConflictOver:
+            "The labels contradicted each other; that is over, none of them is left.",
+            "Метки противоречили друг другу; это в прошлом, ни одной не осталось.";
+        ConflictReplaced:
+            "The labels contradicted each other. By now others do, as a newer comment says.",
+            "Метки противоречили друг другу. Теперь это другие: о них говорит более новый комментарий.";
         BlockedTitle: "This issue is blocked", "Задача заблокирована";
         BlockedBody:
             "The label {} stands in the way of what was asked for.",
@@ -97,8 +103,8 @@ words! {
             "Whoever put it on may not start this work: it takes a role in the project that allows it, and write access to the repository.",
             "Тот, кто её поставил, не может начинать эту работу: нужна роль в проекте, которая это разрешает, и право записи в репозиторий.";
         RefusedContentChanged:
-            "Title or text of the issue were changed after the label by someone who may not start this work, or it cannot be told by whom.",
-            "Заголовок или текст задачи изменены после метки тем, кто не может начинать эту работу, или неизвестно кем.";
+            "Title or text of the issue were changed after this was asked for by someone who may not start this work, or it cannot be told by whom.",
+            "Заголовок или текст задачи после этой просьбы изменил тот, кто не может начинать эту работу, или неизвестно кто.";
         RefusedNoPullRequest:
             "There is no open pull request of ours here that could be revised.",
             "Здесь нет нашего открытого пул-реквеста, который можно доработать.";
@@ -108,19 +114,24 @@ words! {
         RefusedSuperseded:
             "The work on this issue was taken back afterwards.",
             "Работу по этой задаче после этого вернули назад.";
+        RefusedGrantTitle:
+            "What was approved does not start: {}", "Одобренное не начинается: {}";
         RefusedReviewTitle: "This review starts no work", "Эта рецензия не начинает работу";
         AskAnew:
             "Put the stage's label on the issue again to have its work done anew.",
             "Поставьте на задачу метку этапа ещё раз, чтобы выполнить его заново.";
         AskLater:
-            "Put the label on again once it is decided where the work goes on.",
-            "Поставьте метку снова, когда будет решено, откуда продолжать.";
+            "Put the stage's label on once it is decided where the work goes on.",
+            "Поставьте метку этапа, когда будет решено, откуда продолжать.";
         AskRights:
             "Ask a member of the project to put the label on.",
             "Попросите участника проекта поставить метку.";
         AskRelabel:
             "Read the text as it is now; if it says what is wanted, remove the label and add it again.",
             "Прочитайте текст, каким он стал; если всё верно, снимите метку и поставьте её снова.";
+        AskLabel:
+            "Read the text as it is now; if it says what is wanted, put the label {} on.",
+            "Прочитайте текст, каким он стал; если всё верно, поставьте метку {}.";
         AskStart:
             "Start with the label of the first stage instead.",
             "Начните с метки первого этапа.";

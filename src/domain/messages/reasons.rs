@@ -9,7 +9,7 @@ use super::Language;
 use crate::domain::ids::Locale;
 
 /// English and Russian, with as many places, in the same order.
-const REASONS: [(&str, &str); 45] = [
+const REASONS: [(&str, &str); 46] = [
     ("the label was taken off", "метка снята"),
     ("the issue was closed", "задача закрыта"),
     (
@@ -49,6 +49,7 @@ const REASONS: [(&str, &str); 45] = [
         "the project or platform is suspended",
         "проект или платформа приостановлены",
     ),
+    ("agent `{}` is not enabled", "агент `{}` выключен"),
     (
         "the project is not in the config",
         "проекта нет в конфигурации",
@@ -64,8 +65,8 @@ const REASONS: [(&str, &str); 45] = [
         "метки нет, и ни одно событие не говорит, кто её снял",
     ),
     (
-        "the labels {} and {} contradict each other",
-        "метки {} и {} противоречат друг другу",
+        "the labels {} contradict each other",
+        "метки {} противоречат друг другу",
     ),
     ("the repository is not bound", "репозиторий не подключён"),
     (

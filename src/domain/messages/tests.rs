@@ -186,25 +186,36 @@ fn subject() -> Subject {
 
 #[test]
 fn a_conflict_names_its_labels_whatever_their_order_until_it_is_settled() {
-    let comment = |labels: &[&str]| ConflictComment {
+    let comment = |labels: &[&str], state| ConflictComment {
         subject: subject(),
         labels: labels.iter().map(|label| LabelName::from(*label)).collect(),
+        state,
     };
+    let open = |labels: &[&str]| comment(labels, ConflictState::Open);
     for locale in locales() {
-        let body = conflict_comment(&comment(&["run:qa", "run:dev"]), &locale);
+        let both = open(&["run:qa", "run:dev"]);
+        let body = conflict_comment(&both, &locale);
         assert_eq!(
             body,
-            conflict_comment(&comment(&["run:dev", "run:qa"]), &locale)
+            conflict_comment(&open(&["run:dev", "run:qa"]), &locale)
         );
         assert!(body.contains("`run:dev`, `run:qa`"), "{body}");
-        let settled = conflict_comment(&comment(&["run:qa"]), &locale);
-        assert!(
-            settled.contains("`run:qa`") && !settled.contains("###"),
-            "{settled}"
-        );
-        let mark = comment_marker(&conflict_comment_key(&subject()));
-        assert!(body.contains(&mark) && settled.contains(&mark));
-        assert!(conflict_comment(&comment(&[]), &locale).contains(&mark));
+        let mark = comment_marker(&conflict_comment_key(&both));
+        assert!(body.contains(&mark), "{body}");
+        let left = Some(LabelName::from("run:qa"));
+        for state in [
+            ConflictState::Over { left },
+            ConflictState::Over { left: None },
+            ConflictState::Replaced,
+        ] {
+            let named =
+                state != ConflictState::Replaced && state != (ConflictState::Over { left: None });
+            let said = conflict_comment(&comment(&["run:dev", "run:qa"], state), &locale);
+            assert_eq!(said.contains("`run:qa`"), named, "{said}");
+            assert!(!said.contains("###") && said.contains(&mark), "{said}");
+        }
+        let three = conflict_comment(&open(&["run:dev", "run:qa", "run:plan"]), &locale);
+        assert!(!three.contains(&mark), "{three}");
     }
 }
 
@@ -234,7 +245,7 @@ fn bots_old_labels_and_foreign_repositories_are_never_answered() {
                 source: TriggerSource::Label,
                 source_id: "9".to_owned(),
             },
-            label: Some("run:dev".into()),
+            label: "run:dev".into(),
             reason,
         };
         locales().map(|locale| refusal_comment(&comment, &locale).is_some())

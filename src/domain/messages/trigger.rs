@@ -11,6 +11,8 @@
 //! | historical | no: nobody waits for an answer to an old label |
 //! | no longer configured | no: what is not ours is not written to |
 
+use std::collections::BTreeSet;
+
 use super::{
     Language,
     catalogue::Word,
@@ -18,18 +20,35 @@ use super::{
     words::Catalogue as _,
 };
 use crate::domain::{
+    effect::content_hash,
     ids::{LabelName, Locale, StageKind, Subject},
     marker::comment_marker,
     trigger::{RefusalReason, TriggerIdentity, TriggerSource},
 };
 
-/// Labels of different kinds stand on one work item, or no longer do.
+/// Different work is asked for on one work item, or no longer is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConflictComment {
     /// The work item.
     pub subject: Subject,
-    /// The labels in conflict; with one or none the matter is settled.
+    /// The labels that contradict each other, or did: what the conflict is known by.
     pub labels: Vec<LabelName>,
+    /// How it stands.
+    pub state: ConflictState,
+}
+
+/// How a conflict stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConflictState {
+    /// It keeps the work from starting.
+    Open,
+    /// Other labels contradict each other by now.
+    Replaced,
+    /// It is over.
+    Over {
+        /// The label that goes on.
+        left: Option<LabelName>,
+    },
 }
 
 /// Something stands in the way, or no longer does.
@@ -60,15 +79,18 @@ pub enum Obstacle {
 pub struct RefusalComment {
     /// The trigger.
     pub trigger: TriggerIdentity,
-    /// Its label, where it has one.
-    pub label: Option<LabelName>,
+    /// Its label; of what was granted on request, the one that asks for the same.
+    pub label: LabelName,
     /// Why.
     pub reason: RefusalReason,
 }
 
-/// The key of a work item's conflict comment.
-pub fn conflict_comment_key(subject: &Subject) -> String {
-    format!("issue/{}/{}/conflict", subject.repository, subject.number)
+/// The key of a conflict's comment: its work item and the set of its labels.
+pub fn conflict_comment_key(comment: &ConflictComment) -> String {
+    let Subject { repository, number } = comment.subject;
+    let set: BTreeSet<String> = comment.labels.iter().map(LabelName::folded).collect();
+    let set = content_hash(set.into_iter().collect::<Vec<_>>().join("\n").as_bytes());
+    format!("issue/{repository}/{number}/conflict/{}", &set[..12])
 }
 
 /// The key of a work item's blocked comment.
@@ -84,27 +106,31 @@ pub fn refusal_comment_key(trigger: &TriggerIdentity) -> String {
 /// The body of the conflict comment.
 pub fn conflict_comment(comment: &ConflictComment, locale: &Locale) -> String {
     let language = Language::of(locale);
-    let mut labels = comment.labels.clone();
-    labels.sort();
-    labels.dedup();
-    let names = labels
-        .iter()
-        .map(|label| code_span(label.as_str()))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let body = if labels.len() > 1 {
-        let says = Word::ConflictBody.with(language, &names);
-        titled(
-            Word::ConflictTitle.text(language),
-            &says,
-            Word::ConflictAsk.text(language),
-            language,
-        )
-    } else {
-        let left = if names.is_empty() { "–" } else { &names };
-        format!("{}\n", Word::ConflictResolved.with(language, left))
+    let body = match &comment.state {
+        ConflictState::Open => {
+            let mut labels = comment.labels.clone();
+            labels.sort();
+            labels.dedup();
+            let names: Vec<_> = labels
+                .iter()
+                .map(|label| code_span(label.as_str()))
+                .collect();
+            let says = Word::ConflictBody.with(language, &names.join(", "));
+            titled(
+                Word::ConflictTitle.text(language),
+                &says,
+                Word::ConflictAsk.text(language),
+                language,
+            )
+        }
+        ConflictState::Replaced => format!("{}\n", Word::ConflictReplaced.text(language)),
+        ConflictState::Over { left: None } => format!("{}\n", Word::ConflictOver.text(language)),
+        ConflictState::Over { left: Some(label) } => {
+            let label = code_span(label.as_str());
+            format!("{}\n", Word::ConflictResolved.with(language, &label))
+        }
     };
-    marked(&body, &conflict_comment_key(&comment.subject))
+    marked(&body, &conflict_comment_key(comment))
 }
 
 /// The body of the blocked comment.
@@ -145,15 +171,17 @@ pub fn refusal_comment(comment: &RefusalComment, locale: &Locale) -> Option<Stri
         | RefusalReason::Unbound
         | RefusalReason::Consumed => return None,
     };
-    let label = comment
-        .label
-        .as_ref()
-        .map_or_else(|| "–".to_owned(), |label| code_span(label.as_str()));
+    let label = code_span(comment.label.as_str());
     let title = match comment.trigger.source {
         TriggerSource::Review => Word::RefusedReviewTitle.text(language).to_owned(),
+        TriggerSource::Command => Word::RefusedGrantTitle.with(language, &label),
         _ => Word::RefusedTitle.with(language, &label),
     };
-    let body = titled(&title, says.text(language), asks.text(language), language);
+    let asks = match comment.trigger.source {
+        TriggerSource::Command if asks == Word::AskRelabel => Word::AskLabel.with(language, &label),
+        _ => asks.text(language).to_owned(),
+    };
+    let body = titled(&title, says.text(language), &asks, language);
     Some(marked(&body, &refusal_comment_key(&comment.trigger)))
 }
 

@@ -88,9 +88,8 @@ impl Reader<'_> {
             let read_at = memory.conversations.get(&number);
             if whole || read_at != Some(&issue.updated_at) {
                 let at = issue.updated_at;
-                let conversation = self
-                    .read_conversation(number, issue.is_pull_request)
-                    .await?;
+                // What is said on lines is read once the reviews are.
+                let conversation = self.read_conversation(number, false).await?;
                 hot.conversations.push((conversation, at));
                 hot.moved.insert(number);
             }
@@ -139,6 +138,20 @@ impl Reader<'_> {
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+        Ok(())
+    }
+
+    /// Reads what is said on the lines of the hot pull requests that moved.
+    pub(super) async fn read_hot_lines(&self, hot: &mut Hot) -> Result<(), Failure> {
+        let pulls: BTreeSet<IssueNumber> = hot.pulls().collect();
+        let of_pulls = hot.conversations.iter_mut();
+        for (conversation, _) in of_pulls.filter(|(it, _)| pulls.contains(&it.number)) {
+            let lines = self
+                .forge
+                .review_comments(&self.repository(), conversation.number)
+                .await?;
+            conversation.comments.extend(lines);
         }
         Ok(())
     }

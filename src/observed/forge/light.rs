@@ -169,13 +169,18 @@ impl Reader<'_> {
                 reviewed.insert(read.issue.number);
             }
         }
+        let pulls = read.subjects.iter().map(|read| &read.issue);
+        let pulls = pulls.filter(|issue| issue.is_pull_request);
+        let pulls = pulls.map(|issue| issue.number);
+        reviewed.extend(pulls.filter(|it| found.iter().any(|(number, _)| number == it)));
+        // Reviews before what is said on lines: so no review is known without its lines.
+        batch.reviews = self.reviews_of(&reviewed).await?;
         for (number, mut comments) in found {
             let subject = read.subjects.iter().find(|it| it.issue.number == number);
             let Some(issue) = subject.map(|read| &read.issue) else {
                 continue;
             };
             if issue.is_pull_request {
-                reviewed.insert(number);
                 comments.extend(self.forge.review_comments(repository, number).await?);
             }
             memory.conversations.insert(number, issue.updated_at);
@@ -185,9 +190,7 @@ impl Reader<'_> {
                 comments,
             });
         }
-        self.read_remarks(batch, &reviewed).await?;
-        batch.reviews = self.reviews_of(reviewed.into_iter().collect()).await?;
-        Ok(())
+        self.read_remarks(batch, &reviewed).await
     }
 
     fn take_branches(&self, read: &mut MovedRead, batch: &mut MirrorBatch, memory: &mut Memory) {

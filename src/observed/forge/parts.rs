@@ -51,7 +51,7 @@ impl Reader<'_> {
             .iter()
             .filter(|pull| is_own(pull))
             .map(|pull| pull.number);
-        let reviews = self.reviews_of(own.collect()).await?;
+        let reviews = self.reviews_of(&own.collect()).await?;
         let review = reviews.iter().map(|it| it.id).max();
         let marks = (event.unwrap_or(EventId(0)), review.unwrap_or(ReviewId(0)));
         self.pin(record, marks, MirrorCursors::default()).await
@@ -93,22 +93,23 @@ impl Reader<'_> {
         Ok((mirror, written))
     }
 
-    /// Reads the reviews of our own pull requests that moved or are hot.
+    /// Reads the reviews of our own pull requests that moved or are hot, and then what is said on
+    /// lines: in this order no review is known without its lines.
     pub(super) async fn read_reviews(
         &self,
         batch: &mut MirrorBatch,
-        hot: &Hot,
+        hot: &mut Hot,
     ) -> Result<(), Failure> {
         let open = |pull: &&PullRequest| is_own(pull) && pull.state == SubjectState::Open;
         let moved = batch.pulls.iter().filter(open).map(|pull| pull.number);
         let numbers: BTreeSet<IssueNumber> = moved.chain(hot.pulls()).collect();
-        self.read_remarks(batch, &numbers).await?;
-        batch.reviews = self.reviews_of(numbers.into_iter().collect()).await?;
-        Ok(())
+        batch.reviews = self.reviews_of(&numbers).await?;
+        self.read_hot_lines(hot).await?;
+        self.read_remarks(batch, &numbers).await
     }
 
     /// Reads what is said on lines: it belongs to the reviews, and a run may start from them at
-    /// once. Those of hot subjects were read with them.
+    /// once. Those of hot subjects are read with them.
     pub(super) async fn read_remarks(
         &self,
         batch: &mut MirrorBatch,
@@ -123,9 +124,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    pub(super) async fn reviews_of(&self, numbers: Vec<IssueNumber>) -> ForgeResult<Vec<Review>> {
+    pub(super) async fn reviews_of(
+        &self,
+        numbers: &BTreeSet<IssueNumber>,
+    ) -> ForgeResult<Vec<Review>> {
         let mut reviews = Vec::new();
-        for number in numbers {
+        for number in numbers.iter().copied() {
             match self.forge.reviews(&self.repository(), number).await {
                 Err(error) if error.says_subject_left() => {}
                 read => reviews.extend(read?),

@@ -214,7 +214,7 @@ impl Reader<'_> {
             || !mirror.complete
             || mirror.unknown.is_some()
             || memory.settling_until.is_some();
-        let hot = self.read_hot(memory, whole).await?;
+        let mut hot = self.read_hot(memory, whole).await?;
         if hot.needs_events {
             memory.settling_until = Some(later(now, self.settings.visibility));
         }
@@ -224,7 +224,7 @@ impl Reader<'_> {
         } else if hot.needs_events {
             self.read_events(mirror, batch, memory).await?;
         }
-        self.read_reviews(batch, &hot).await?;
+        self.read_reviews(batch, &mut hot).await?;
         self.read_branches(batch, memory, whole).await?;
         hot.give(batch, memory);
         Ok((Look { whole, sweep }, rows))

@@ -3,13 +3,13 @@
 use codex_k8s::domain::{
     approval::{DecisionFact, Verdict},
     forge::{
-        Comment, ContentEdit, EditHistory, IssueEvent, IssueEventKind, Review, ReviewState,
-        SubjectState,
+        Comment, ContentEdit, EditHistory, IssueEvent, IssueEventKind, PullRequest, Review,
+        ReviewState, SubjectState,
     },
     ids::{CommentId, EventId, LabelName, RepositoryId, ReviewId, Subject},
 };
 
-use super::world::{World, actor};
+use super::world::{World, actor, sha};
 
 impl World {
     /// An event in the forge's order.
@@ -85,6 +85,16 @@ impl World {
         if let Some(issue) = self.issue_mut(subject) {
             issue.state = SubjectState::Gone;
         }
+    }
+
+    /// Somebody puts a commit on top of a pull request.
+    pub(super) fn commit(&mut self, pull: Subject) {
+        let of =
+            |row: &&PullRequest| (row.repository, row.number) == (pull.repository, pull.number);
+        let row = self.rows.pulls.iter().find(of);
+        let branch = row.expect("a pull request").head.clone();
+        let commit = sha(self.next_id());
+        self.set_head(pull.repository, &branch, &commit);
     }
 
     /// Somebody edits the text.

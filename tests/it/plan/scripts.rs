@@ -198,6 +198,12 @@ impl Player {
             ["config", "approval", mode] => self.approval(mode),
             ["comment", number, "by", who] => world.comment(subject(number), who),
             ["review", number, "by", who] => world.review(subject(number), who),
+            ["late", "review", number, "by", who] => {
+                world.review(subject(number), who);
+                let at = world.now - Duration::hours(1);
+                let newest = world.rows.reviews.last_mut();
+                newest.expect("a review").submitted_at = Some(at);
+            }
             ["dismiss", number] => world.dismiss(subject(number)),
             ["config", "revisable", stage, yes] => world.set_revisable(stage, yes == "yes"),
             ["config", "schedule", name, number, stage, ref cron @ ..] => {
@@ -208,6 +214,7 @@ impl Player {
             ["config", "push", number, stage] => {
                 world.on_push(number.parse().expect("a number"), stage);
             }
+            ["commit", number, "by", _] => world.commit(subject(number)),
             ["push", "default", number] => {
                 world.push_default(number.parse().expect("a number"));
             }
@@ -254,6 +261,7 @@ impl Player {
                 Arc::make_mut(&mut world.desired).platform.learning_mode = mode == "on";
             }
             ["config", "suspend", mode] => self.suspend(mode),
+            ["config", "agent", agent, enabled] => self.enable(agent, enabled == "on"),
             ["config", "slots", slots] => world.spec().slots = slots.parse().expect("a number"),
             ["fail", action] => {
                 world.failing.insert(action_name(action));
@@ -292,6 +300,12 @@ impl Player {
         let agent = desired.agents.get_mut(&AgentKey::from(agent));
         agent.expect("an agent").rbac_profile =
             serde_json::from_value(profile.into()).expect("a profile");
+    }
+
+    fn enable(&mut self, agent: &str, enabled: bool) {
+        let desired = Arc::make_mut(&mut self.world.desired);
+        let agent = desired.agents.get_mut(&AgentKey::from(agent));
+        agent.expect("an agent").enabled = enabled;
     }
 
     fn egress(&mut self, range: &str) {

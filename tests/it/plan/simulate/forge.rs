@@ -181,7 +181,7 @@ impl World {
         row.and_then(|row| row.head.clone())
     }
 
-    pub(super) fn set_head(
+    pub(in crate::plan) fn set_head(
         &mut self,
         repository: RepositoryId,
         branch: &BranchName,
