@@ -1,7 +1,9 @@
 //! What the config keeps no longer: logs and sessions of finished runs, and all but the newest
-//! sessions of live ones, so that rows do not grow for ever.
+//! sessions of live ones, and what the ledger has of effects that were of no run, so that rows do
+//! not grow for ever.
 //!
-//! These rows decide nothing, so no plan names them. They are looked at some minutes apart, and
+//! These rows decide nothing, so no plan names them: an old effect that is still wanted is found
+//! where it was made, and noted again. They are looked at some minutes apart, and
 //! where nothing is to go nothing is begun and nothing written (invariant I1).
 
 use std::sync::{Mutex, PoisonError};
@@ -19,6 +21,10 @@ const EVERY: TimeDelta = TimeDelta::minutes(5);
 
 /// Sessions of a live run: the newest, and two behind it for a look at what went wrong.
 const LIVE_SESSIONS: i64 = 3;
+
+/// For how long the ledger keeps effects of no run, such as answers to refused triggers: every
+/// pass reads them, and who is answered once a month is answered once.
+const EFFECTS: TimeDelta = TimeDelta::days(30);
 
 /// Runs and sessions of one look: so many of the largest sessions go within a statement's time.
 const ROWS: i64 = 20;
@@ -55,9 +61,10 @@ impl Expiry {
             return Ok(());
         }
         self.set_next(Some(now + EVERY));
-        let (Some(logs_since), Some(sessions_since)) = (
+        let (Some(logs_since), Some(sessions_since), Some(effects_since)) = (
             before(now, retention.logs.as_secs()),
             before(now, retention.sessions.as_secs()),
+            now.checked_sub_signed(EFFECTS),
         ) else {
             // Kept for longer than there are dates.
             return Ok(());
@@ -66,6 +73,7 @@ impl Expiry {
             logs_since,
             sessions_since,
             live_sessions: LIVE_SESSIONS,
+            effects_since,
         };
         let expired = store.expired(&kept, ROWS).await?;
         if expired.is_empty() {
@@ -75,16 +83,19 @@ impl Expiry {
         let mut tx = tx.named("expiry");
         let chunks = tx.expire_logs(&expired.logs_of, CHUNKS).await?;
         let sessions = tx.delete_sessions(&expired.sessions).await?;
+        let effects = tx.delete_effects(&expired.effects).await?;
         tx.commit().await?;
         tracing::info!(
             expired.runs = expired.logs_of.len(),
             expired.log_chunks = chunks,
             expired.sessions = sessions,
-            "logs and sessions were kept for long enough"
+            expired.effects = effects,
+            "logs, sessions and notes of effects were kept for long enough"
         );
         let full = |rows: usize| rows >= usize::try_from(ROWS).unwrap_or(usize::MAX);
         if full(expired.logs_of.len())
             || full(expired.sessions.len())
+            || full(expired.effects.len())
             || chunks >= CHUNKS.unsigned_abs()
         {
             self.forget();

@@ -1,5 +1,5 @@
 //! What has been kept for long enough: the logs and sessions of finished runs, and all but the
-//! newest sessions of live ones.
+//! newest sessions of live ones; and what the ledger has of effects without a run.
 //!
 //! It is looked for without a transaction, so that nothing is begun where nothing is to go; a
 //! finished run stays finished, and what a newer session follows is followed for ever.
@@ -7,7 +7,7 @@
 use uuid::Uuid;
 
 use super::{HolderTx, Store, StoreError};
-use crate::domain::{Timestamp, ids::RunId};
+use crate::domain::{Timestamp, effect::EffectKey, ids::RunId};
 
 /// How long what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Kept {
     pub sessions_since: Timestamp,
     /// So many sessions of a live run are, the newest; of a finished run it is one.
     pub live_sessions: i64,
+    /// Rows of the ledger without a run that were done before this are not.
+    pub effects_since: Timestamp,
 }
 
 /// Rows that have been kept for long enough.
@@ -27,12 +29,14 @@ pub struct Expired {
     pub logs_of: Vec<RunId>,
     /// Sessions to go.
     pub sessions: Vec<i64>,
+    /// Rows of the ledger to go, the oldest first.
+    pub effects: Vec<EffectKey>,
 }
 
 impl Expired {
     /// Whether nothing is to go.
     pub fn is_empty(&self) -> bool {
-        self.logs_of.is_empty() && self.sessions.is_empty()
+        self.logs_of.is_empty() && self.sessions.is_empty() && self.effects.is_empty()
     }
 }
 
@@ -63,9 +67,19 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
+        let effects = sqlx::query_scalar!(
+            "select key from effects
+             where run_id is null and next_at is null and done_at < $1
+             order by done_at, key limit $2",
+            kept.effects_since,
+            most,
+        )
+        .fetch_all(&self.pool)
+        .await?;
         Ok(Expired {
             logs_of: runs.into_iter().map(RunId).collect(),
             sessions,
+            effects: effects.into_iter().map(EffectKey).collect(),
         })
     }
 }
@@ -92,6 +106,19 @@ impl HolderTx {
                  and r.logs_expired_at is null
                  and not exists (select 1 from log_chunks l where l.run_id = r.run_id)",
             &runs,
+        )
+        .execute(self.db())
+        .await?;
+        Ok(deleted.rows_affected())
+    }
+
+    /// Deletes rows of the ledger that are still done; says how many.
+    pub async fn delete_effects(&mut self, keys: &[EffectKey]) -> Result<u64, StoreError> {
+        let keys: Vec<String> = keys.iter().map(|key| key.0.clone()).collect();
+        let deleted = sqlx::query!(
+            "delete from effects
+             where key = any ($1) and run_id is null and next_at is null and done_at is not null",
+            &keys,
         )
         .execute(self.db())
         .await?;

@@ -4,15 +4,17 @@ use chrono::TimeDelta;
 use codex_k8s::{
     domain::{
         Timestamp,
+        effect::EffectKey,
+        event::EventKind,
         ids::{AttemptNo, RunId},
         run::{LogsAbsent, Run},
     },
-    store::{Expired, Kept},
+    store::{EffectDone, EffectFailed, Expired, Kept},
 };
 use secrecy::ExposeSecret as _;
 use sqlx::Connection as _;
 
-use super::fixtures::World;
+use super::fixtures::{World, event};
 
 const FIRST: AttemptNo = AttemptNo(1);
 
@@ -40,6 +42,7 @@ fn since(logs: Timestamp, sessions: Timestamp) -> Kept {
         logs_since: logs,
         sessions_since: sessions,
         live_sessions: 3,
+        effects_since: sessions,
     }
 }
 
@@ -155,4 +158,51 @@ async fn of_sessions_the_newest_stay_and_of_a_finished_run_one_for_its_time() {
     let few = world.store.expired(&kept, 2).await.unwrap();
     assert_eq!(few.sessions.len(), 2, "a look is bounded");
     assert_eq!(sessions(&world, one.id).await.len(), 9);
+}
+
+#[tokio::test]
+async fn the_ledger_forgets_what_was_done_long_ago_and_of_no_run() {
+    let world = World::bound().await;
+    let (past, future) = around(&world).await;
+    let run = world.preparing_run(1, 1).await;
+    let key = |name: &str| EffectKey(format!("comment/{name}"));
+    let (old, of_run, open) = (key("old"), key("of-run"), key("open"));
+    let upserted = event(EventKind::CommentUpserted);
+    let mut tx = world.begin().await;
+    for (key, run) in [(&old, None), (&of_run, Some(run.id)), (&open, None)] {
+        let done = EffectDone {
+            key,
+            run,
+            kind: "upsert_comment",
+            content_hash: "a",
+            external_id: Some("31"),
+            recovered: false,
+            event: &upserted,
+        };
+        tx.done(&done).await.unwrap();
+    }
+    let failed = EffectFailed {
+        key: &open,
+        run: None,
+        kind: "upsert_comment",
+        next_at: future,
+        error: "it was edited, and the edit failed",
+        changed_nothing: true,
+    };
+    tx.failed(&failed).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let none = world.store.expired(&since(past, past), 100).await.unwrap();
+    assert!(none.is_empty(), "all of it is new: {none:?}");
+    let expired = world.store.expired(&since(past, future), 100).await;
+    let expired = expired.unwrap().effects;
+    assert_eq!(expired, [old.clone()]);
+    let mut tx = world.begin().await;
+    let named = [old.clone(), of_run.clone(), open.clone()];
+    assert_eq!(tx.delete_effects(&named).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    assert_eq!(world.store.effect(&old).await.unwrap(), None);
+    for kept in [of_run, open] {
+        assert!(world.store.effect(&kept).await.unwrap().is_some());
+    }
 }
