@@ -46,9 +46,13 @@ struct Said {
     status: Option<ResultStatus>,
     summary: Option<String>,
     title: Option<String>,
+    #[serde(skip)]
     tests: Option<String>,
+    #[serde(skip)]
     questions: Vec<String>,
+    #[serde(skip)]
     requests: Vec<String>,
+    #[serde(skip)]
     explanations: Vec<Explanation>,
 }
 
@@ -167,10 +171,58 @@ fn items(value: Value) -> Vec<String> {
 
 /// What a result file says.
 fn said_in_file(file: &[u8], asked: &[AskedPart]) -> Result<Said, serde_json::Error> {
-    let mut object: Map<String, Value> = serde_json::from_slice(file)?;
+    said(serde_json::from_slice(file)?, asked)
+}
+
+/// What an object says. Lists are taken in whatever shape they come: one that is odd must not
+/// take the rest of the answer with it.
+fn said(mut object: Map<String, Value>, asked: &[AskedPart]) -> Result<Said, serde_json::Error> {
+    let mut take = |name: &str| object.remove(name).unwrap_or_default();
+    let tests = items(take("tests"));
+    let questions = items(take("questions"));
+    let requests = items(take("requests"));
+    let explanations = explanations(take("explanations"));
     let parts = take_parts(&mut object, asked);
     let said: Said = serde_json::from_value(Value::Object(object))?;
-    Ok(Said { parts, ..said })
+    Ok(Said {
+        parts,
+        tests: (!tests.is_empty()).then(|| tests.join("\n")),
+        questions,
+        requests,
+        explanations,
+        ..said
+    })
+}
+
+/// The explanations of a value; a text alone is a reason.
+fn explanations(value: Value) -> Vec<Explanation> {
+    let all = match value {
+        Value::Null => Vec::new(),
+        Value::Array(items) => items,
+        one => vec![one],
+    };
+    let all = all.into_iter().map(|item| match item {
+        Value::Object(mut said) => {
+            let mut text = |name: &str| items(said.remove(name).unwrap_or_default()).join("; ");
+            let file = text("file");
+            Explanation {
+                file: (!file.is_empty()).then_some(file),
+                why: text("why"),
+                gains: text("gains"),
+                alternatives: text("alternatives"),
+            }
+        }
+        other => Explanation {
+            why: items(other).join("; "),
+            ..Explanation::default()
+        },
+    });
+    let says = |said: &Explanation| {
+        ![&said.why, &said.gains, &said.alternatives]
+            .iter()
+            .all(|text| text.is_empty())
+    };
+    all.filter(says).collect()
 }
 
 fn short(said: &Explanation) -> Explanation {
@@ -187,11 +239,11 @@ fn short(said: &Explanation) -> Explanation {
 /// and one of the wrong shape counts as words: an agent cannot be asked again.
 fn said_last(words: &str, asked: &[AskedPart]) -> Said {
     let read = |mut object: Map<String, Value>| {
-        let parts = take_parts(&mut object, asked);
-        object.retain(|key, value| COMMON_PARTS.contains(&key.as_str()) && !value.is_null());
+        let known =
+            |key: &str| COMMON_PARTS.contains(&key) || asked.iter().any(|part| part.name == key);
+        object.retain(|key, value| known(key) && !value.is_null());
         object.get("summary")?;
-        let said: Said = serde_json::from_value(Value::Object(object)).ok()?;
-        Some(Said { parts, ..said })
+        said(object, asked).ok()
     };
     object_at_end(words).and_then(read).unwrap_or_default()
 }
@@ -321,6 +373,27 @@ mod tests {
         let other = br#"{"summary":"x","diagnosis":"slow"}"#;
         let end = command_end(&[], Some(0), Some(other), None, "");
         assert_eq!(end.status, ResultStatus::Failed, "nobody asked for it");
+    }
+
+    #[test]
+    fn what_comes_in_an_odd_shape_takes_nothing_else_with_it() {
+        let said = r#"{"summary":"Done.","title":"Greet","diagnosis":"slow","actions":["one"],
+            "tests":["fmt","test"],"questions":"Who pays?","requests":null,
+            "explanations":[{"why":"short","gains":null,"alternatives":["long","none"],"depth":1},
+                "by the way",null,{"file":"a.md"},7]}"#;
+        let file = command_end(&asked(), Some(0), Some(said.as_bytes()), None, "");
+        assert_eq!(file.status, ResultStatus::Completed);
+        let words = command_end(&asked(), Some(0), None, Some(said), "");
+        assert_eq!(words.answer, file.answer);
+        let answer = file.answer;
+        assert_eq!(answer.title.as_deref(), Some("Greet"));
+        assert_eq!(answer.parts.len(), 2);
+        assert_eq!(answer.tests.as_deref(), Some("fmt\ntest"));
+        assert_eq!(answer.questions, ["Who pays?"]);
+        assert_eq!(answer.requests, Vec::<LabelName>::new());
+        let said: Vec<_> = answer.explanations.iter().map(|it| &*it.why).collect();
+        assert_eq!(said, ["short", "by the way", "7"]);
+        assert_eq!(answer.explanations[0].alternatives, "long; none");
     }
 
     #[test]

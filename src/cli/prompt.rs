@@ -10,16 +10,22 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use clap::Subcommand;
+use secrecy::ExposeSecret;
 
 use super::{explain::IssueRef, plan::observe};
 use crate::{
     domain::{
-        ids::{RepositoryName, StageKind, Subject},
-        run::{FrozenRun, Run},
+        ids::{StageKind, Subject},
+        run::FrozenRun,
         trigger::TriggerKind,
     },
-    plan::{PlanInput, preview::preview},
+    plan::preview::preview,
+    settings::{self, Database, Sources},
+    store::{RunFilter, Store, StoreSettings},
 };
+
+/// How many runs of an issue are looked through for the newest that was launched.
+const RUNS: i64 = 50;
 
 /// Arguments of `prompt`.
 #[derive(Debug, clap::Args)]
@@ -65,48 +71,69 @@ enum Output {
 /// Prints.
 pub async fn run(args: &PromptArgs) -> anyhow::Result<ExitCode> {
     let PromptCommand::Render(args) = &args.command;
-    let inputs = observe(args.config.clone()).await?;
-    let (input, subject) = place(&inputs, &args.issue.repository, args)?;
     let frozen = match &args.stage {
-        Some(stage) => {
-            let kind = TriggerKind {
-                stage: stage.clone(),
-                revise: args.revise,
-            };
-            preview(input, subject, &kind).map_err(|why| anyhow!("no run could start: {why}"))?
-        }
-        None => newest(input, subject)?,
+        Some(stage) => imagined(args, stage).await?,
+        None => newest(args).await?,
     };
     print(&frozen, args.output)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn place<'a>(
-    inputs: &'a [PlanInput],
-    name: &RepositoryName,
-    args: &RenderArgs,
-) -> anyhow::Result<(&'a PlanInput, Subject)> {
+/// What a run of a stage would carry.
+async fn imagined(args: &RenderArgs, stage: &StageKind) -> anyhow::Result<FrozenRun> {
+    let IssueRef { repository, number } = &args.issue;
+    let inputs = observe(args.config.clone()).await?;
     let found = inputs.iter().find_map(|input| {
         let mut mirrors = input.rows.repositories.iter();
-        let mirror = mirrors.find(|row| row.record.name == *name)?;
+        let mirror = mirrors.find(|row| row.record.name == *repository)?;
         Some((input, mirror.id()))
     });
-    let Some((input, repository)) = found else {
-        bail!("repository {name} is not bound; hint: is it in the config repo, and was it read?");
+    let Some((input, id)) = found else {
+        bail!(
+            "repository {repository} is not bound; hint: is it in the config repo, and was it read?"
+        );
     };
-    let number = args.issue.number;
-    Ok((input, Subject { repository, number }))
+    let subject = Subject {
+        repository: id,
+        number: *number,
+    };
+    let kind = TriggerKind {
+        stage: stage.clone(),
+        revise: args.revise,
+    };
+    preview(input, subject, &kind).map_err(|why| anyhow!("no run could start: {why}"))
 }
 
-/// What the newest launched run on an issue carries.
-fn newest(input: &PlanInput, subject: Subject) -> anyhow::Result<FrozenRun> {
-    let on = |run: &&Run| run.subject() == subject || run.work_subject() == subject;
-    let runs = input.rows.runs.iter().filter(on);
+/// What the newest launched run on an issue carries, however long it is over.
+async fn newest(args: &RenderArgs) -> anyhow::Result<FrozenRun> {
+    let IssueRef { repository, number } = &args.issue;
+    let database: Database = settings::load(&Sources::from_process(args.config.clone()))?;
+    let store = Store::connect(&StoreSettings::new(database.url.expose_secret()))
+        .await
+        .context("connect to Postgres")?;
+    let rows = store.reads();
+    let Some(id) = rows.repository_named(repository).await? else {
+        bail!(
+            "repository {repository} is not bound; hint: is it in the config repo, and was it read?"
+        );
+    };
+    let filter = RunFilter {
+        subject: Some(Subject {
+            repository: id,
+            number: *number,
+        }),
+        ..RunFilter::default()
+    };
+    let runs = rows.list_runs(&filter, RUNS).await?.into_iter();
     let launched = runs.filter(|run| run.frozen.is_some());
-    launched
+    let newest = launched
         .max_by_key(|run| run.preparing_at)
-        .and_then(|run| run.frozen.clone())
-        .context("no run was launched here; hint: name a stage with --stage to imagine one")
+        .context("no run was launched here; hint: name a stage with --stage to imagine one")?;
+    // A list of runs is read without their prompts.
+    let whole = rows.run_access(newest.id).await?;
+    whole
+        .and_then(|run| run.frozen)
+        .with_context(|| format!("run {} is gone", newest.id))
 }
 
 fn print(frozen: &FrozenRun, output: Output) -> anyhow::Result<()> {

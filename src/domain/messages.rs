@@ -3,7 +3,7 @@
 //! Input structs in, Markdown out; the planner renders with it and actions
 //! carry the text, so nothing here depends on a clock and no text changes
 //! while its subject does not (times are moments, never "5 minutes ago").
-//! Which trigger is answered at all is decided by [`refusal_comment`].
+//! Which refusal is answered at all is decided by [`is_answered`].
 //!
 //! Invariants: every word has a text in every locale (an exhaustive `match`
 //! and a test); words of agents and of people at the forge go through
@@ -33,12 +33,12 @@ pub use neutral::{neutralise, one_line};
 pub use pull_request::{PullRequestBody, pull_request_body, pull_request_title};
 pub use reasons::{is_known_reason, reason_for};
 pub use status::{
-    Phase, StatusComment, StopCause, TimelineEntry, TimelineStep, status_comment,
+    Leaves, Phase, StatusComment, StopCause, TimelineEntry, TimelineStep, status_comment,
     status_comment_key,
 };
 pub use trigger::{
     BlockedComment, ConflictComment, ConflictState, Obstacle, RefusalComment, blocked_comment,
-    blocked_comment_key, conflict_comment, conflict_comment_key, refusal_comment,
+    blocked_comment_key, conflict_comment, conflict_comment_key, is_answered, refusal_comment,
     refusal_comment_key,
 };
 

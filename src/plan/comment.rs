@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     action::{ActionKind, CommentContent},
     builder::{Ensure, PlanBuilder},
+    discussion,
     disposition::label_of,
     event,
     index::Index,
@@ -22,12 +23,15 @@ use crate::domain::{
     ids::{Locale, Subject},
     marker::{comment_marker, reviews_marker},
     messages::{
-        self, Phase, PullRequestBody, RefusalComment, StatusComment, StopCause, TimelineEntry,
-        TimelineStep,
+        self, Leaves, Phase, PullRequestBody, RefusalComment, StatusComment, StopCause,
+        TimelineEntry, TimelineStep,
     },
     run::{FrozenRun, Outcome, Run, RunState},
     trigger::{Disposition, Trigger, TriggerKind, WithdrawnBy},
 };
+
+/// How often the comment on what there is to learn is tried before a run is finished without it.
+const MOST_LEARNING_ATTEMPTS: i32 = 3;
 
 /// Whether a one-time answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +89,8 @@ pub(super) fn status(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -
     )
 }
 
-/// The comment that shows what there is to learn from a run, on its pull request. Nothing waits
-/// for it where it cannot be written.
+/// The comment that shows what there is to learn from a run, on its pull request. After so many
+/// attempts nothing waits for it any more: a run does not hang on it.
 pub(super) fn learning(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
     let explanations = run
         .result
@@ -122,8 +126,10 @@ pub(super) fn learning(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run)
             ),
         },
     );
+    let effect = index.effect(&format!("comment/{key}"));
+    let tried = effect.map_or(0, |effect| effect.attempts);
     match found {
-        Ensure::Backoff(_) => Ensure::NotNeeded,
+        Ensure::Backoff(_) if tried >= MOST_LEARNING_ATTEMPTS => Ensure::NotNeeded,
         found => found,
     }
 }
@@ -133,6 +139,11 @@ fn status_text(index: &Index<'_>, run: &Run) -> StatusComment {
     let revise = TriggerKind {
         stage: run.kind.stage.clone(),
         revise: true,
+    };
+    let leaves = match frozen {
+        _ if discussion::is_discussion(index, &run.kind) => Leaves::Reply,
+        Some(frozen) if !frozen.changes_files() => Leaves::Words,
+        _ => Leaves::Changes,
     };
     let revise_label = index
         .desired()
@@ -148,6 +159,7 @@ fn status_text(index: &Index<'_>, run: &Run) -> StatusComment {
         reasoning: frozen.and_then(|frozen| frozen.reasoning.clone()),
         branch: run.branch.clone(),
         pull_request: run.pull_request,
+        leaves,
         phase: phase(index, run),
         asked: frozen
             .map(|frozen| frozen.asked.clone())
@@ -158,6 +170,7 @@ fn status_text(index: &Index<'_>, run: &Run) -> StatusComment {
 
 fn phase(index: &Index<'_>, run: &Run) -> Phase {
     let reason = || run.reason.clone().unwrap_or_default();
+    let answer = || run.result.as_ref().map(|result| result.answer.clone());
     match run.state {
         RunState::Pending => match &run.held {
             Some(reason) => Phase::Held {
@@ -171,10 +184,11 @@ fn phase(index: &Index<'_>, run: &Run) -> Phase {
         RunState::Stopping => Phase::Stopping {
             cause: (run.outcome == Some(Outcome::Cancelled)).then(|| cause(index, run)),
         },
-        RunState::Succeeded => Phase::Succeeded {
-            answer: run.result.as_ref().map(|result| result.answer.clone()),
+        RunState::Succeeded => Phase::Succeeded { answer: answer() },
+        RunState::Failed => Phase::Failed {
+            reason: reason(),
+            answer: answer(),
         },
-        RunState::Failed => Phase::Failed { reason: reason() },
         RunState::TimedOut => Phase::TimedOut,
         RunState::Cancelled => Phase::Cancelled {
             cause: cause(index, run),
@@ -225,30 +239,31 @@ pub(super) fn refusal(
     };
     let comment = RefusalComment {
         trigger: trigger.identity.clone(),
+        number: trigger.number,
         label: trigger
             .label
             .clone()
             .unwrap_or_else(|| label_of(index, &trigger.kind)),
         reason: reason.clone(),
     };
-    let Some(body) = messages::refusal_comment(&comment, &locale(index, None)) else {
+    let Some((key, body)) = messages::refusal_comment(&comment, &locale(index, None)) else {
         return Commented::Done;
     };
-    let key = messages::refusal_comment_key(&trigger.identity);
+    let Some(content) = content(index, trigger.subject(), &key, body) else {
+        return Commented::Done;
+    };
     let event = event::of_trigger(
         trigger,
         EventKind::CommentUpserted,
         EventActor::System,
         "answered a refused trigger",
     );
-    let upserted = Upsert {
-        key: &key,
-        run: None,
-        subject: trigger.subject(),
-        body,
-        event,
-    };
-    match upsert(index, plan, upserted) {
+    let found = plan.ensure_ever(
+        format!("comment/{key}"),
+        None,
+        ActionKind::UpsertComment { content, event },
+    );
+    match found {
         Ensure::NotNeeded => Commented::Done,
         Ensure::Added | Ensure::Backoff(_) | Ensure::Held => Commented::Open,
     }

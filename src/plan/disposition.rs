@@ -14,7 +14,7 @@ use super::{
     discussion, event,
     guards::{self, Asked},
     index::Index,
-    reasons::{is_answered, refusal_text, wait_state, wait_text},
+    reasons::{refusal_text, wait_state, wait_text},
     recover::begun,
     reopen, review,
     sighting::{report, withdrawn_by},
@@ -26,6 +26,7 @@ use crate::{
         event::EventKind,
         forge::{EditHistory, Issue, SubjectState},
         ids::{LabelName, Subject},
+        messages,
         report::ReportState,
         run::{Run, RunState},
         trigger::{
@@ -264,7 +265,11 @@ pub(super) fn judge(index: &Index<'_>, trigger: &Trigger) -> Judged {
         return wait_config("the project is not in the config");
     };
     if review::came_too_late(index, trigger) {
-        return Judged::Refuse(RefusalReason::PullRequestClosed);
+        return match authority::judge(index, &project.spec, trigger) {
+            Verdict::Entitled => Judged::Refuse(RefusalReason::PullRequestClosed),
+            Verdict::Wait(reason) => Judged::Wait(reason),
+            Verdict::Refuse(reason) => Judged::Refuse(reason),
+        };
     }
     let issue = match readable(index, trigger) {
         Ok(issue) => issue,
@@ -444,7 +449,7 @@ pub(super) fn refuse(plan: &mut PlanBuilder<'_>, trigger: &Trigger, reason: Refu
     let text = refusal_text(&reason);
     report(plan, trigger, ReportState::Refused, text);
     // What we answer on the issue is settled by the answer, everything else here.
-    let settled = !is_answered(&reason);
+    let settled = !messages::is_answered(&reason);
     decide(
         plan,
         trigger,

@@ -14,7 +14,7 @@ use super::{
     event,
     freeze::{clear_labels, outcome_labels},
     index::Index,
-    reasons::{is_answered, refusal_text},
+    reasons::refusal_text,
     sighting::{report, withdrawn_by},
     standing::is_standing,
     tools,
@@ -23,6 +23,7 @@ use crate::domain::{
     event::EventKind,
     forge::SubjectState,
     ids::{LabelName, RunId, Subject},
+    messages,
     report::ReportState,
     run::{Run, RunState},
     trigger::{Disposition, RefusalReason, Trigger, TriggerSource},
@@ -342,7 +343,7 @@ fn finish_trigger(index: &Index<'_>, plan: &mut PlanBuilder<'_>, trigger: &Trigg
     match &trigger.disposition {
         Disposition::Refused(reason) => {
             report(plan, trigger, ReportState::Refused, refusal_text(reason));
-            if !is_answered(reason) {
+            if !messages::is_answered(reason) {
                 settle(plan, trigger);
                 return;
             }

@@ -22,7 +22,7 @@ use crate::{
         messages::{asked_block, learning_block},
         mirror::RepositoryMirror,
         model_route::ModelRoute,
-        run::{ChoiceSource, CommitIdentity, FrozenRun, Run},
+        run::{ChoiceSource, CommitIdentity, FrozenRun, PullRequestRule, Run},
     },
     prompts::render::render,
 };
@@ -313,10 +313,13 @@ fn asked<'a>(parts: &Parts<'a>, locale: &'a Locale) -> impl Iterator<Item = (Ask
     asked.map(|part| part.asked(locale))
 }
 
-/// Whether whoever asked for the run wants to learn from it.
+/// Whether whoever asked for the run wants to learn from it: somebody did, and it may leave a
+/// pull request to learn from.
 fn learns(parts: &Parts<'_>) -> bool {
     let actor = parts.run.actor.as_ref().map(|actor| actor.id);
-    parts.desired.learning_mode(parts.project, actor)
+    actor.is_some()
+        && parts.stage.pull_request != PullRequestRule::None
+        && parts.desired.learning_mode(parts.project, actor)
 }
 
 /// What a success puts on where it leaves questions.

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         forge::Issue,
         ids::{LabelName, ProjectKey, StageKind, Subject},
-        run::RunState,
+        run::{PullRequestRule, Run, RunState},
         trigger::{RefusalReason, Trigger, TriggerSource, WaitReason},
     },
 };
@@ -172,6 +172,7 @@ fn has_succeeded(index: &Index<'_>, work_item: Subject, stage: &StageKind) -> bo
     let by_run = runs.any(|run| {
         run.kind.stage == *stage
             && run.state == RunState::Succeeded
+            && !lacks_pull_request(run)
             && !reopen::is_superseded(index, run)
     });
     by_run
@@ -180,6 +181,13 @@ fn has_succeeded(index: &Index<'_>, work_item: Subject, stage: &StageKind) -> bo
                 && trigger.identity.repository == work_item.repository
                 && index.work_item(trigger.subject()) == work_item.number
         })
+}
+
+/// Whether a run left questions where its stage wants a pull request: the stage is not done.
+fn lacks_pull_request(run: &Run) -> bool {
+    let frozen = run.frozen.as_ref();
+    let wanted = frozen.is_some_and(|frozen| frozen.pull_request == PullRequestRule::Required);
+    wanted && run.pull_request.is_none()
 }
 
 fn not_suspended(asked: &Asked<'_>) -> Judged {

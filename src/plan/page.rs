@@ -4,13 +4,11 @@ use std::fmt::Write as _;
 
 use strum::IntoEnumIterator as _;
 
-use super::{
-    guards::GUARDS,
-    reasons::{is_answered, refusal_text},
-};
+use super::{guards::GUARDS, reasons::refusal_text};
 use crate::{
     desired::model::{ClosesIssue, Desired, LabelsAfter, RuntimeMode, StageSpec},
     domain::{
+        messages,
         run::PullRequestRule,
         trigger::{RefusalReason, TriggerKind},
     },
@@ -72,7 +70,11 @@ pub fn stages_page(desired: &Desired) -> String {
     );
     for reason in RefusalReason::iter() {
         let name: &'static str = (&reason).into();
-        let answered = if is_answered(&reason) { "yes" } else { "no" };
+        let answered = if messages::is_answered(&reason) {
+            "yes"
+        } else {
+            "no"
+        };
         let says = refusal_text(&reason);
         push_row(
             &mut page,

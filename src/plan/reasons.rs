@@ -6,25 +6,6 @@ use crate::domain::{
     trigger::{RefusalReason, WaitReason},
 };
 
-/// Whether a refusal is answered on the issue: only where the person could have known no better.
-pub(super) fn is_answered(reason: &RefusalReason) -> bool {
-    match reason {
-        RefusalReason::ContentChanged
-        | RefusalReason::NoPullRequest
-        | RefusalReason::NotRevisable
-        | RefusalReason::Superseded => true,
-        RefusalReason::NoRights
-        | RefusalReason::Bot
-        | RefusalReason::Historical
-        | RefusalReason::PullRequestClosed
-        | RefusalReason::DiscussionOver
-        | RefusalReason::NotConfigured
-        | RefusalReason::ForeignText
-        | RefusalReason::Unbound
-        | RefusalReason::Consumed => false,
-    }
-}
-
 /// A refusal in one sentence.
 pub(super) fn refusal_text(reason: &RefusalReason) -> &'static str {
     match reason {

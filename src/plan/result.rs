@@ -134,6 +134,15 @@ fn step_pull_request(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &R
         open(plan, reported);
         return;
     }
+    if only_asks(reported) && matches!(found, Found::None) {
+        stop_run(
+            plan,
+            run,
+            Outcome::Succeeded,
+            "it changed nothing and asks people",
+        );
+        return;
+    }
     match found {
         Found::Ours(pull) => verify(index, plan, reported, pull),
         Found::Ended(pull) => {
@@ -146,6 +155,12 @@ fn step_pull_request(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &R
         Found::Merged(pull) => adopt(plan, run, pull, "its pull request was merged"),
         Found::None => open(plan, reported),
     }
+}
+
+/// Whether a run changed nothing because people have to answer first.
+fn only_asks(reported: &Reported<'_>) -> bool {
+    let Reported { run, result, .. } = *reported;
+    run.accepted_head.is_none() && !result.answer.questions.is_empty()
 }
 
 /// What stands at the forge for a run's branch.

@@ -329,8 +329,8 @@ async fn wait(
                 value: json!({
                     "status": "waiting",
                     "label": label,
-                    "what_to_do": "People have not decided yet. End your work now, without a \
-                        result: you are started again with their answer, and this conversation \
+                    "what_to_do": "People have not decided yet. End your work now, without the \
+                        answer that your task asks for: you are started again with their answer, and this conversation \
                         goes on. What you want to keep, commit and push.",
                 }),
             });

@@ -78,8 +78,9 @@ pub(super) fn definition(tool: ToolName) -> Tool {
         ),
         ToolName::RequestWait => (
             "Waits until people have decided on a label that you asked for. Your time stands \
-             still meanwhile. Where it takes long you are told to end your work; you are started \
-             again with the answer, and the conversation goes on.",
+             still meanwhile. Where it takes long you are told to end your work: end it then \
+             without the answer that your task asks for. You are started again with what \
+             people decided, and the conversation goes on.",
             schema::<WaitArguments>(),
             ToolAnnotations::new().read_only(true),
         ),

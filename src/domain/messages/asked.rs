@@ -17,8 +17,8 @@ use crate::domain::{
 words! {
     /// The words of what is asked.
     Word {
-        Title: "Your answer, besides", "Ваш ответ, кроме прочего";
-        Ask: "Add to the JSON object of your answer:", "Добавьте в JSON-объект вашего ответа:";
+        Title: "Your answer, besides", "Твой ответ, кроме прочего";
+        Ask: "Add to the JSON object of your answer:", "Добавь в JSON-объект своего ответа:";
         Required: "must not be missing", "обязательно";
     }
 }
@@ -55,10 +55,7 @@ pub fn asked_block(locale: &Locale, asked: &[(AskedPart, &str)]) -> String {
 /// What was said to one part, without its power.
 pub(super) fn part(said: &AnswerPart) -> String {
     match said {
-        AnswerPart::Text(text) => {
-            let text: String = text.chars().take(MAX_SUMMARY_CHARS).collect();
-            neutral::neutralise(&text).trim().to_owned()
-        }
+        AnswerPart::Text(text) => neutral::paragraphs(text, MAX_SUMMARY_CHARS),
         AnswerPart::List(items) => list(items),
     }
 }

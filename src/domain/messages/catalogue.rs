@@ -31,6 +31,10 @@ words! {
         StateSucceededNoChange:
             "succeeded, nothing had to be changed",
             "завершён успешно, менять ничего не пришлось";
+        StateReplied: "answered", "ответ дан";
+        StateAsks:
+            "ended with questions to people",
+            "завершён, есть вопросы к людям";
         StateFailed: "failed", "завершился ошибкой";
         StateTimedOut: "timed out", "время истекло";
         StateCancelledLabel: "cancelled: the label was removed", "отменён: метка снята";
@@ -60,6 +64,12 @@ words! {
         DoNoChange:
             "Say in the issue what is still missing, and add the label {} again.",
             "Опишите в задаче, чего не хватает, и снова поставьте метку {}.";
+        DoAnswer:
+            "Answer the questions in the issue, and add the label {} again.",
+            "Ответьте на вопросы в задаче и снова поставьте метку {}.";
+        DoReply:
+            "Go on with a comment. To end the discussion remove the label {}; a label that asks for work ends it, too.",
+            "Продолжайте комментарием. Чтобы закончить обсуждение, снимите метку {}; метка, которая просит о работе, тоже его заканчивает.";
         DoAgain:
             "Mend the cause if it is yours, and add the label {} to start again.",
             "Устраните причину, если она на вашей стороне, и поставьте метку {}, чтобы начать заново.";
@@ -99,9 +109,6 @@ words! {
             "Have that done first ({}); what was asked for starts by itself then.",
             "Сначала пройдите его ({}): то, о чём просили, начнётся после этого само.";
         RefusedTitle: "The label {} was not accepted", "Метка {} не принята";
-        RefusedNoRights:
-            "Whoever put it on may not start this work: it takes a role in the project that allows it, and write access to the repository.",
-            "Тот, кто её поставил, не может начинать эту работу: нужна роль в проекте, которая это разрешает, и право записи в репозиторий.";
         RefusedContentChanged:
             "Title or text of the issue were changed after this was asked for by someone who may not start this work, or it cannot be told by whom.",
             "Заголовок или текст задачи после этой просьбы изменил тот, кто не может начинать эту работу, или неизвестно кто.";
@@ -116,16 +123,31 @@ words! {
             "Работу по этой задаче после этого вернули назад.";
         RefusedGrantTitle:
             "What was approved does not start: {}", "Одобренное не начинается: {}";
+        RefusedClosed:
+            "The pull request was closed or merged before the review.",
+            "Пул-реквест закрыт или влит раньше, чем появилась рецензия.";
+        RefusedForeignText:
+            "The config asks for work here without anybody looking at it, and the text of the issue is not by members who may ask for work alone.",
+            "Конфигурация просит здесь о работе без участия людей, а текст задачи написан не только теми участниками, которые могут просить о работе.";
+        RefusedNotConfigured:
+            "The config asked for this work and no longer does.",
+            "Конфигурация просила об этой работе, но больше не просит.";
+        RefusedOrderTitle:
+            "What the config asked for here does not start",
+            "То, о чём здесь просила конфигурация, не начнётся";
         RefusedReviewTitle: "This review starts no work", "Эта рецензия не начинает работу";
         AskAnew:
             "Put the stage's label on the issue again to have its work done anew.",
             "Поставьте на задачу метку этапа ещё раз, чтобы выполнить его заново.";
+        AskOwnText:
+            "Write the text into an issue of your own and name that one in the config.",
+            "Перенесите текст в свою задачу и укажите в конфигурации её.";
+        AskConfig:
+            "Nothing, unless the work is still wanted: then ask for it in the config again, or put its label on.",
+            "Ничего, если работа больше не нужна. Если нужна, верните её в конфигурацию или поставьте её метку.";
         AskLater:
             "Put the stage's label on once it is decided where the work goes on.",
             "Поставьте метку этапа, когда будет решено, откуда продолжать.";
-        AskRights:
-            "Ask a member of the project to put the label on.",
-            "Попросите участника проекта поставить метку.";
         AskRelabel:
             "Read the text as it is now; if it says what is wanted, remove the label and add it again.",
             "Прочитайте текст, каким он стал; если всё верно, снимите метку и поставьте её снова.";

@@ -18,10 +18,10 @@ const MAX_CHARS: usize = 1_500;
 words! {
     /// The words of learning mode.
     Word {
-        Title: "Explain what you do", "Объясняйте, что делаете";
+        Title: "Explain what you do", "Объясняй, что делаешь";
         Ask:
             "Whoever asked for this work wants to learn from it. For each decision that matters (at most ten, in the files that matter most) say why this change and why here, what it buys, and which alternatives you considered and why they are worse. Put no secrets into it. Add to the JSON object of your answer:",
-            "Тот, кто попросил об этой работе, хочет на ней учиться. О каждом важном решении (не больше десяти, в самых важных файлах) напишите, почему именно это изменение и почему здесь, что оно даёт, какие варианты вы рассматривали и чем они хуже. Секретам здесь не место. Добавьте в JSON-объект вашего ответа:";
+            "Тот, кто попросил об этой работе, хочет на ней учиться. О каждом важном решении (не больше десяти, в самых важных файлах) напиши, почему именно это изменение и почему здесь, что оно даёт, какие варианты ты рассматривал и чем они хуже. Секретам здесь не место. Добавь в JSON-объект своего ответа:";
         CommentTitle: "What there is to learn here", "Чему здесь можно научиться";
         Whole: "The work as a whole", "Работа в целом";
         Why: "Why", "Почему так";

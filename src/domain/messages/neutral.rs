@@ -58,6 +58,12 @@ pub fn one_line(text: &str, most: usize) -> String {
     cut
 }
 
+/// The same with its paragraphs, of at most so many characters before its power is taken.
+pub(super) fn paragraphs(text: &str, most: usize) -> String {
+    let text: String = text.chars().take(most).collect();
+    neutralise(&text).trim().to_owned()
+}
+
 /// Control characters, joiners and what turns the reading direction are dropped: with them
 /// a text could show something else than it says, and our own joiner is put in anew.
 fn is_kept(c: char) -> bool {

@@ -85,10 +85,7 @@ pub fn pull_request_body(body: &PullRequestBody, locale: &Locale) -> String {
 /// The agent's words without their power, a section each.
 fn words(body: &PullRequestBody, language: Language) -> String {
     let answer = &body.answer;
-    let neutral = |text: &str| {
-        let text: String = text.chars().take(MAX_SUMMARY_CHARS).collect();
-        neutral::neutralise(&text).trim().to_owned()
-    };
+    let neutral = |text: &str| neutral::paragraphs(text, MAX_SUMMARY_CHARS);
     let summary = match neutral(&answer.summary) {
         text if text.is_empty() => Word::NoSummary.text(language).to_owned(),
         text => text,

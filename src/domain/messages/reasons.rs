@@ -9,7 +9,7 @@ use super::Language;
 use crate::domain::ids::Locale;
 
 /// English and Russian, with as many places, in the same order.
-const REASONS: [(&str, &str); 46] = [
+const REASONS: &[(&str, &str)] = &[
     ("the label was taken off", "метка снята"),
     ("the issue was closed", "задача закрыта"),
     (
@@ -110,6 +110,32 @@ const REASONS: [(&str, &str); 46] = [
         "метки выбирают больше одного из одного и того же: {}",
     ),
     (
+        "model {} is served by {}, and the agent's program speaks to {}",
+        "модель {} обслуживает {}, а программа агента обращается к {}",
+    ),
+    ("the same is asked for already", "об этом уже попросили"),
+    ("the issue is closed", "задача закрыта"),
+    (
+        "no trigger of the catalogue has this label",
+        "в каталоге нет метки запуска с таким названием",
+    ),
+    (
+        "the config does not know the stage that asks",
+        "конфигурация не знает этапа, который просит",
+    ),
+    (
+        "the agent's policy does not let it ask for this stage",
+        "политика агента не позволяет ему просить об этом этапе",
+    ),
+    (
+        "the issue was closed before it could start",
+        "задача закрыта раньше, чем работа началась",
+    ),
+    (
+        "it says neither what it is about nor who granted it",
+        "не сказано ни о чём просьба, ни кто её одобрил",
+    ),
+    (
         "prompt template `{}` line {}: {}",
         "шаблон промпта `{}`, строка {}: {}",
     ),
@@ -205,7 +231,7 @@ mod tests {
 
     #[test]
     fn both_languages_have_the_same_places() {
-        for (english, russian) in REASONS {
+        for &(english, russian) in REASONS {
             let places = |text: &str| text.matches("{}").count();
             assert_eq!(places(english), places(russian), "{english}");
             assert_eq!(
@@ -228,5 +254,7 @@ mod tests {
         assert_eq!(reason_for("Nobody knows.", &"ru".into()), "Nobody knows.");
         assert_eq!(reason_for("its time is up", &"en".into()), "its time is up");
         assert!(!is_known_reason("its time is up soon"));
+        let other = "model large is served by other, and the agent's program speaks to one";
+        assert!(is_known_reason(other), "it rejects a run");
     }
 }

@@ -3,7 +3,11 @@
 use std::fmt::Write as _;
 
 use super::{
-    Language, asked, catalogue::Word, neutral, pull_request::list, reasons::reason_in,
+    Language, asked,
+    catalogue::Word,
+    neutral,
+    pull_request::{MAX_SUMMARY_CHARS, list},
+    reasons::reason_in,
     words::Catalogue as _,
 };
 use crate::domain::{
@@ -13,7 +17,7 @@ use crate::domain::{
     marker::comment_marker,
 };
 
-/// The longest reason or summary shown.
+/// The longest reason shown, and the longest summary where a pull request has it whole.
 const MAX_REASON_CHARS: usize = 600;
 
 /// What the status comment of a run says.
@@ -37,12 +41,25 @@ pub struct StatusComment {
     pub branch: Option<BranchName>,
     /// The pull request, once known.
     pub pull_request: Option<IssueNumber>,
+    /// What the run is to leave behind.
+    pub leaves: Leaves,
     /// Where the run stands.
     pub phase: Phase,
     /// What its stage asked for besides the usual.
     pub asked: Vec<AskedPart>,
     /// What has happened, oldest first.
     pub timeline: Vec<TimelineEntry>,
+}
+
+/// What a run is to leave behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaves {
+    /// Changed files.
+    Changes,
+    /// Words alone.
+    Words,
+    /// An answer in a discussion.
+    Reply,
 }
 
 /// Where a run stands, for people.
@@ -66,7 +83,7 @@ pub enum Phase {
         /// Why, where people caused it.
         cause: Option<StopCause>,
     },
-    /// It ended well; without a pull request nothing had to be changed.
+    /// It ended well; without a pull request its answer is all that there is.
     Succeeded {
         /// The agent's words.
         answer: Option<Answer>,
@@ -75,6 +92,8 @@ pub enum Phase {
     Failed {
         /// Why; may hold the agent's words.
         reason: String,
+        /// The agent's words, where it had any.
+        answer: Option<Answer>,
     },
     /// Its time ran out.
     TimedOut,
@@ -136,14 +155,11 @@ pub fn status_comment(comment: &StatusComment, locale: &Locale) -> String {
     let state = state_word(comment).text(language);
     let mut body = format!("### {}\n\n", Word::StatusTitle.with(language, state));
     body.push_str(&facts(comment, language));
-    if let Some((word, text)) = words_of(&comment.phase) {
-        let text = neutral::one_line(&reason_in(text, language), MAX_REASON_CHARS);
-        push_section(&mut body, word.text(language), &text);
+    if let Some(reason) = reason_of(&comment.phase) {
+        let text = neutral::one_line(&reason_in(reason, language), MAX_REASON_CHARS);
+        push_section(&mut body, Word::Reason.text(language), &text);
     }
-    if let Phase::Succeeded {
-        answer: Some(answer),
-    } = &comment.phase
-    {
+    if let Some(answer) = answer_of(&comment.phase) {
         push_answer(&mut body, comment, answer, language);
     }
     push_timeline(&mut body, &comment.timeline, language);
@@ -163,13 +179,27 @@ fn state_word(comment: &StatusComment) -> Word {
         Phase::Running => Word::StateRunning,
         Phase::Waiting => Word::StateWaiting,
         Phase::Stopping { .. } => Word::StateStopping,
-        Phase::Succeeded { .. } if comment.pull_request.is_none() => Word::StateSucceededNoChange,
-        Phase::Succeeded { .. } => Word::StateSucceeded,
+        Phase::Succeeded { .. } => succeeded_word(comment),
         Phase::Failed { .. } => Word::StateFailed,
         Phase::TimedOut => Word::StateTimedOut,
         Phase::Cancelled { cause } => cancelled_word(*cause),
         Phase::Rejected { .. } => Word::StateRejected,
     }
+}
+
+fn succeeded_word(comment: &StatusComment) -> Word {
+    match comment.leaves {
+        Leaves::Reply => Word::StateReplied,
+        _ if asks_people(comment) => Word::StateAsks,
+        Leaves::Changes if comment.pull_request.is_none() => Word::StateSucceededNoChange,
+        Leaves::Changes | Leaves::Words => Word::StateSucceeded,
+    }
+}
+
+/// Whether a run left nothing to review but questions.
+fn asks_people(comment: &StatusComment) -> bool {
+    let answer = answer_of(&comment.phase);
+    comment.pull_request.is_none() && answer.is_some_and(|answer| !answer.questions.is_empty())
 }
 
 fn cancelled_word(cause: StopCause) -> Word {
@@ -239,11 +269,11 @@ pub(super) fn code_span(text: &str) -> String {
     format!("`{plain}`")
 }
 
-/// The foreign or explaining words of a phase.
-fn words_of(phase: &Phase) -> Option<(Word, &str)> {
+/// Why a run stands where it does.
+fn reason_of(phase: &Phase) -> Option<&str> {
     match phase {
-        Phase::Held { reason } | Phase::Failed { reason } | Phase::Rejected { reason } => {
-            Some((Word::Reason, reason.as_str()))
+        Phase::Held { reason } | Phase::Failed { reason, .. } | Phase::Rejected { reason } => {
+            Some(reason.as_str()).filter(|text| !text.trim().is_empty())
         }
         Phase::Stopping { .. }
         | Phase::Queued
@@ -251,23 +281,36 @@ fn words_of(phase: &Phase) -> Option<(Word, &str)> {
         | Phase::Running
         | Phase::Waiting
         | Phase::TimedOut
-        | Phase::Cancelled { .. } => None,
-        Phase::Succeeded { answer } => {
-            let answer = answer.as_ref();
-            answer.map(|answer| (Word::Summary, answer.summary.as_str()))
-        }
+        | Phase::Cancelled { .. }
+        | Phase::Succeeded { .. } => None,
     }
-    .filter(|(_, text)| !text.trim().is_empty())
+}
+
+/// The agent's words on a run that is over.
+fn answer_of(phase: &Phase) -> Option<&Answer> {
+    match phase {
+        Phase::Succeeded { answer } | Phase::Failed { answer, .. } => answer.as_ref(),
+        _ => None,
+    }
 }
 
 pub(super) fn push_section(body: &mut String, title: &str, text: &str) {
     write!(body, "\n**{title}:** {text}\n").expect("a String takes every write");
 }
 
-/// What was asked for besides, where no pull request shows it, and what people are to answer.
+/// What the agent says: all of it where no pull request shows it, else a short summary and what
+/// people are to answer.
 fn push_answer(body: &mut String, comment: &StatusComment, answer: &Answer, language: Language) {
+    let succeeded = matches!(comment.phase, Phase::Succeeded { .. });
     let mut sections = Vec::new();
-    if comment.pull_request.is_none() {
+    if succeeded && comment.pull_request.is_some() {
+        let summary = neutral::one_line(&answer.summary, MAX_REASON_CHARS);
+        if !summary.trim().is_empty() {
+            push_section(body, Word::Summary.text(language), &summary);
+        }
+    } else {
+        let summary = neutral::paragraphs(&answer.summary, MAX_SUMMARY_CHARS);
+        sections.push((Word::Summary.text(language), summary));
         let told = answer.told(&comment.asked).into_iter();
         sections.extend(told.map(|(title, said)| (title, asked::part(said))));
     }
@@ -318,6 +361,8 @@ fn advice(comment: &StatusComment, language: Language) -> String {
             let revise = comment.revise_label.as_ref().or(comment.label.as_ref());
             return Word::DoReview.with(language, &or_dash(revise));
         }
+        Phase::Succeeded { .. } if comment.leaves == Leaves::Reply => Word::DoReply,
+        Phase::Succeeded { .. } if asks_people(comment) => Word::DoAnswer,
         Phase::Succeeded { .. } => Word::DoNoChange,
         Phase::Cancelled {
             cause: StopCause::Closed,

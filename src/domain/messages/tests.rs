@@ -38,6 +38,7 @@ fn status(phase: Phase) -> StatusComment {
         reasoning: None,
         branch: None,
         pull_request: None,
+        leaves: Leaves::Changes,
         phase,
         asked: Vec::new(),
         timeline: vec![TimelineEntry {
@@ -61,7 +62,10 @@ fn phases() -> Vec<Phase> {
         Phase::Succeeded {
             answer: Some(said(&reason())),
         },
-        Phase::Failed { reason: reason() },
+        Phase::Failed {
+            reason: reason(),
+            answer: None,
+        },
         Phase::TimedOut,
         Phase::Cancelled {
             cause: StopCause::LabelRemoved,
@@ -93,6 +97,7 @@ fn every_word_has_its_own_text_in_every_language_with_the_same_places() {
         all::<Word>(),
         all::<AskWord>(),
         all::<super::learning::Word>(),
+        all::<super::answers::Word>(),
         all::<super::asked::Word>(),
     ];
     for (word, texts) in catalogues.concat() {
@@ -177,6 +182,82 @@ fn a_finished_run_reads_like_this() {
     assert_eq!(status_comment(&comment, &Locale::from("en")), expected);
 }
 
+#[test]
+fn what_no_pull_request_shows_stands_whole_in_the_comment() {
+    let summary = format!(
+        "## Two ways\n\n- one, see @grace\n\n{}",
+        "word ".repeat(200)
+    );
+    let answer = Answer {
+        questions: vec!["Which?".to_owned()],
+        ..said(&summary)
+    };
+    let failed = Phase::Failed {
+        reason: "the agent gave up".to_owned(),
+        answer: Some(answer.clone()),
+    };
+    for phase in [
+        Phase::Succeeded {
+            answer: Some(answer),
+        },
+        failed,
+    ] {
+        let mut comment = status(phase);
+        comment.leaves = Leaves::Reply;
+        let text = status_comment(&comment, &Locale::from("en"));
+        let whole = neutral::paragraphs(&summary, usize::MAX);
+        assert!(
+            text.contains(&format!("\n**Summary:**\n\n{whole}\n")),
+            "{text}"
+        );
+        assert!(
+            text.contains("- Which?") && !text.contains("@grace"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_run_without_a_pull_request_is_told_by_what_it_was_to_leave() {
+    let state = |leaves, questions: &[&str]| {
+        let answer = Answer {
+            questions: questions.iter().map(ToString::to_string).collect(),
+            ..said("So it is.")
+        };
+        let mut comment = status(Phase::Succeeded {
+            answer: Some(answer),
+        });
+        comment.leaves = leaves;
+        status_comment(&comment, &Locale::from("ru"))
+    };
+    for (leaves, questions, title, advice) in [
+        (
+            Leaves::Reply,
+            &["?"][..],
+            "ответ дан",
+            "Продолжайте комментарием.",
+        ),
+        (Leaves::Words, &[], "завершён успешно", "чего не хватает"),
+        (
+            Leaves::Changes,
+            &[],
+            "менять ничего не пришлось",
+            "чего не хватает",
+        ),
+        (
+            Leaves::Changes,
+            &["?"],
+            "есть вопросы к людям",
+            "Ответьте на вопросы",
+        ),
+    ] {
+        let text = state(leaves, questions);
+        let first = text.lines().next().unwrap();
+        assert!(first.ends_with(title), "{text}");
+        assert!(text.contains(advice), "{text}");
+    }
+}
+
 fn subject() -> Subject {
     Subject {
         repository: RepositoryId(5),
@@ -236,7 +317,7 @@ fn a_block_names_its_label_until_it_is_gone() {
 }
 
 #[test]
-fn bots_old_labels_and_foreign_repositories_are_never_answered() {
+fn strangers_bots_old_labels_and_foreign_repositories_are_never_answered() {
     let answered = |reason| {
         let comment = RefusalComment {
             trigger: TriggerIdentity {
@@ -245,19 +326,23 @@ fn bots_old_labels_and_foreign_repositories_are_never_answered() {
                 source: TriggerSource::Label,
                 source_id: "9".to_owned(),
             },
+            number: IssueNumber(12),
             label: "run:dev".into(),
             reason,
         };
         locales().map(|locale| refusal_comment(&comment, &locale).is_some())
     };
     for reason in [
-        RefusalReason::NoRights,
+        RefusalReason::PullRequestClosed,
+        RefusalReason::ForeignText,
+        RefusalReason::NotConfigured,
         RefusalReason::ContentChanged,
         RefusalReason::NoPullRequest,
     ] {
         assert_eq!(answered(reason), [true, true]);
     }
     for reason in [
+        RefusalReason::NoRights,
         RefusalReason::Bot,
         RefusalReason::Historical,
         RefusalReason::Unbound,
@@ -265,6 +350,30 @@ fn bots_old_labels_and_foreign_repositories_are_never_answered() {
     ] {
         assert_eq!(answered(reason), [false, false]);
     }
+}
+
+#[test]
+fn what_the_config_asks_for_again_and_again_is_answered_once() {
+    let keys = ["nightly@1", "nightly@2"].map(|tick| {
+        let comment = RefusalComment {
+            trigger: TriggerIdentity {
+                forge: ForgeKind::Github,
+                repository: RepositoryId(5),
+                source: TriggerSource::Schedule,
+                source_id: tick.to_owned(),
+            },
+            number: IssueNumber(12),
+            label: "run:dev".into(),
+            reason: RefusalReason::ForeignText,
+        };
+        let (key, body) = refusal_comment(&comment, &Locale::from("en")).unwrap();
+        assert!(
+            body.ends_with(&format!("{}\n", comment_marker(&key))),
+            "{body}"
+        );
+        key
+    });
+    assert_eq!(keys[0], keys[1]);
 }
 
 fn body(summary: &str) -> PullRequestBody {

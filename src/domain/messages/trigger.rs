@@ -2,14 +2,9 @@
 //!
 //! Each is one comment by key, edited in place when the matter is settled.
 //!
-//! | refusal | answered |
-//! |---|---|
-//! | no rights | yes |
-//! | text changed | yes |
-//! | nothing to revise | yes |
-//! | a bot, or ourselves | no: bots that answer each other never stop |
-//! | historical | no: nobody waits for an answer to an old label |
-//! | no longer configured | no: what is not ours is not written to |
+//! A refusal is answered where somebody who may ask for work has to learn why nothing starts, and
+//! could have known no better. Strangers and bots are not, or they could make us write; nor are
+//! old labels, for which nobody waits.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +16,7 @@ use super::{
 };
 use crate::domain::{
     effect::content_hash,
-    ids::{LabelName, Locale, StageKind, Subject},
+    ids::{IssueNumber, LabelName, Locale, StageKind, Subject},
     marker::comment_marker,
     trigger::{RefusalReason, TriggerIdentity, TriggerSource},
 };
@@ -79,6 +74,8 @@ pub enum Obstacle {
 pub struct RefusalComment {
     /// The trigger.
     pub trigger: TriggerIdentity,
+    /// The issue or pull request that carries it.
+    pub number: IssueNumber,
     /// Its label; of what was granted on request, the one that asks for the same.
     pub label: LabelName,
     /// Why.
@@ -101,6 +98,23 @@ pub fn blocked_comment_key(subject: &Subject) -> String {
 /// The key of a refused trigger's comment.
 pub fn refusal_comment_key(trigger: &TriggerIdentity) -> String {
     format!("trigger/{trigger}/refused")
+}
+
+/// The key of a refusal's comment. What the config asks for by the clock or by pushes comes again
+/// and again: it is answered once an issue.
+fn refusal_key(comment: &RefusalComment) -> String {
+    let trigger = &comment.trigger;
+    match trigger.source {
+        TriggerSource::Schedule | TriggerSource::Push => {
+            let reason: &str = (&comment.reason).into();
+            let (source, repository) = (trigger.source, trigger.repository);
+            format!(
+                "issue/{repository}/{}/refused/{source}/{reason}",
+                comment.number
+            )
+        }
+        _ => refusal_comment_key(trigger),
+    }
 }
 
 /// The body of the conflict comment.
@@ -153,28 +167,41 @@ pub fn blocked_comment(comment: &BlockedComment, locale: &Locale) -> String {
     marked(&body, &blocked_comment_key(&comment.subject))
 }
 
-/// The body of a refusal's comment; `None` for refusals that are never answered.
-pub fn refusal_comment(comment: &RefusalComment, locale: &Locale) -> Option<String> {
-    let language = Language::of(locale);
-    let (says, asks) = match comment.reason {
-        RefusalReason::NoRights => (Word::RefusedNoRights, Word::AskRights),
+/// Whether a refusal is answered at all.
+pub fn is_answered(reason: &RefusalReason) -> bool {
+    answer(reason).is_some()
+}
+
+/// What is said of a refusal, and what people can do.
+fn answer(reason: &RefusalReason) -> Option<(Word, Word)> {
+    Some(match reason {
         RefusalReason::ContentChanged => (Word::RefusedContentChanged, Word::AskRelabel),
         RefusalReason::NoPullRequest => (Word::RefusedNoPullRequest, Word::AskStart),
         RefusalReason::NotRevisable => (Word::RefusedNotRevisable, Word::AskAnew),
         RefusalReason::Superseded => (Word::RefusedSuperseded, Word::AskLater),
-        RefusalReason::PullRequestClosed
+        RefusalReason::PullRequestClosed => (Word::RefusedClosed, Word::AskAnew),
+        RefusalReason::ForeignText => (Word::RefusedForeignText, Word::AskOwnText),
+        RefusalReason::NotConfigured => (Word::RefusedNotConfigured, Word::AskConfig),
+        RefusalReason::NoRights
         | RefusalReason::Bot
         | RefusalReason::Historical
         | RefusalReason::DiscussionOver
-        | RefusalReason::NotConfigured
-        | RefusalReason::ForeignText
         | RefusalReason::Unbound
         | RefusalReason::Consumed => return None,
-    };
+    })
+}
+
+/// A refusal's comment: its key and its body; `None` for refusals that are never answered.
+pub fn refusal_comment(comment: &RefusalComment, locale: &Locale) -> Option<(String, String)> {
+    let language = Language::of(locale);
+    let (says, asks) = answer(&comment.reason)?;
     let label = code_span(comment.label.as_str());
     let title = match comment.trigger.source {
         TriggerSource::Review => Word::RefusedReviewTitle.text(language).to_owned(),
         TriggerSource::Command => Word::RefusedGrantTitle.with(language, &label),
+        TriggerSource::Schedule | TriggerSource::Push => {
+            Word::RefusedOrderTitle.text(language).to_owned()
+        }
         _ => Word::RefusedTitle.with(language, &label),
     };
     let asks = match comment.trigger.source {
@@ -182,7 +209,9 @@ pub fn refusal_comment(comment: &RefusalComment, locale: &Locale) -> Option<Stri
         _ => asks.text(language).to_owned(),
     };
     let body = titled(&title, says.text(language), &asks, language);
-    Some(marked(&body, &refusal_comment_key(&comment.trigger)))
+    let key = refusal_key(comment);
+    let body = marked(&body, &key);
+    Some((key, body))
 }
 
 fn titled(title: &str, says: &str, asks: &str, language: Language) -> String {

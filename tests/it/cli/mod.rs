@@ -1,6 +1,7 @@
 //! Commands as people call them: what the binary prints and how it ends.
 
 mod logs;
+mod prompt;
 mod runs;
 
 use std::process::{Output, Stdio};

@@ -5,4 +5,5 @@ mod bad_input;
 pub(crate) mod example;
 mod git_http;
 pub(crate) mod git_server;
+mod prompts;
 mod source;

@@ -157,7 +157,11 @@ proptest! {
             });
             // A label on a closed issue waits for its return.
             let closed = world.issue(subject).is_some_and(|issue| issue.state != SubjectState::Open);
-            prop_assert!(rival || closed, "{} waits for nothing\n{}", trigger.identity, world.show("report"));
+            // What an earlier failure blocked waits for people.
+            let blocked = world.issue(subject).is_some_and(|issue| {
+                issue.labels.iter().any(|label| ["state:blocked", "need:input"].contains(&label.as_str()))
+            });
+            prop_assert!(rival || closed || blocked, "{} waits for nothing\n{}", trigger.identity, world.show("report"));
         }
         // Namespaces kept for debugging end by the ceiling, strays by a sweep; then all is at rest.
         world.now += Duration::days(1);

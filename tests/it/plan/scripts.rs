@@ -260,6 +260,7 @@ impl Player {
             ["config", "learning", mode] => {
                 Arc::make_mut(&mut world.desired).platform.learning_mode = mode == "on";
             }
+            ["config", "locale", locale] => world.spec().locale = Some(locale.into()),
             ["config", "suspend", mode] => self.suspend(mode),
             ["config", "agent", agent, enabled] => self.enable(agent, enabled == "on"),
             ["config", "slots", slots] => world.spec().slots = slots.parse().expect("a number"),

@@ -142,6 +142,16 @@ impl World {
                     let _ = writeln!(out, "  {line}");
                 }
             }
+            "prompt" => {
+                let launched = self.rows.runs.iter().filter(|run| run.frozen.is_some());
+                let newest = launched.max_by_key(|run| run.preparing_at);
+                let prompt = newest.and_then(|run| run.frozen.as_ref());
+                let prompt = prompt.map_or("", |frozen| &frozen.prompt);
+                let lines = prompt.lines().filter(|line| !line.trim().is_empty());
+                for line in lines.take(4) {
+                    let _ = writeln!(out, "  {line}");
+                }
+            }
             "comments" => {
                 for comment in &self.rows.comments {
                     let lines = comment.body.lines().filter(|line| !line.trim().is_empty());

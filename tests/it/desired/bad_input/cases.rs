@@ -357,7 +357,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "stages.yaml",
         ("name: verdict", "name: questions"),
-        (165, 17),
+        (169, 17),
         "/spec/stages/7/answer/0/name",
         Code::DuplicateName,
         "a part of every answer",
@@ -365,7 +365,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "stages.yaml",
         ("name: evidence", "name: diagnosis"),
-        (298, 17),
+        (305, 17),
         "/spec/stages/12/answer/2/name",
         Code::DuplicateName,
         "asks for `diagnosis` twice",
@@ -373,7 +373,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "stages.yaml",
         ("name: actionItems", "name: action-items"),
-        (291, 17),
+        (298, 17),
         "/spec/stages/12/answer/1/name",
         Code::InvalidValue,
         "no name such as",
@@ -488,7 +488,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "prompts/dev/work.ru.md",
         ("{{ issue.title }}", "{{ issue.titel }}"),
-        (30, 1),
+        (35, 1),
         "/spec/body",
         Code::InvalidTemplate,
         "did you mean `issue.title`",
@@ -496,7 +496,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "prompts/dev/work.ru.md",
         ("{% endfor %}", "{% endif %}"),
-        (40, 1),
+        (45, 1),
         "/spec/body",
         Code::InvalidTemplate,
         "does not parse",
