@@ -55,6 +55,7 @@ mod sighting;
 mod standing;
 mod standstill;
 mod stop;
+mod texts;
 mod tools;
 mod upkeep;
 mod wait;
@@ -67,6 +68,7 @@ pub use self::{
     builder::Plan,
     decisions::deciders,
     input::{PlanInput, PlanSettings, Scope},
+    texts::{editors, texts_of},
 };
 
 use self::{builder::PlanBuilder, index::Index};
