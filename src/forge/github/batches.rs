@@ -109,14 +109,12 @@ mod tests {
         let mut queries = 0;
         while let Some(batch) = batches.next() {
             queries += 1;
-            let failed = match fails(&batch) {
-                Some(kind) => batches.note_failure(batch, &error(kind)),
-                None => {
-                    batches.note_answer();
-                    found[batch].fill(Some(true));
-                    continue;
-                }
+            let Some(kind) = fails(&batch) else {
+                batches.note_answer();
+                found[batch].fill(Some(true));
+                continue;
             };
+            let failed = batches.note_failure(batch, &error(kind));
             for batch in failed {
                 found[batch].fill(Some(false));
             }

@@ -218,9 +218,10 @@ impl WireSubject {
         }
         let pull = self.pull(repository);
         let state = self.issue_state.or(self.pull_state);
-        let edits = match wanted.history {
-            true => edit_history(self.user_content_edits, self.renames),
-            false => EditHistory::Unread,
+        let edits = if wanted.history {
+            edit_history(self.user_content_edits, self.renames)
+        } else {
+            EditHistory::Unread
         };
         let labels = self.labels.map(WireList::items).unwrap_or_default();
         Some(SubjectRead {
