@@ -110,6 +110,9 @@ pub struct ContentEdit {
     pub at: Timestamp,
     /// Who, where the forge says.
     pub editor: Option<UserId>,
+    /// Their login, where they are a person: by it the forge is asked for their rights.
+    #[serde(default)]
+    pub login: Option<String>,
 }
 
 /// What is known of the edits of a subject's title and body.
@@ -121,8 +124,10 @@ pub enum EditHistory {
         /// All edits, oldest first.
         edits: Vec<ContentEdit>,
     },
-    /// The forge gave none; then any change since first sight counts as one by a stranger.
+    /// Nobody asked for it since the subject moved: what was read is judged by nobody until then.
     Unread,
+    /// The forge gives none; then any change since first sight counts as one by a stranger.
+    Withheld,
 }
 
 /// An issue or a pull request's issue side.

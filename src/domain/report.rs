@@ -51,7 +51,7 @@ pub enum ReportState {
 /// One candidate's line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportLine {
-    /// The candidate: `trigger/<identity>`, `run/<id>`, `environment/<id>`, `repository/<name>`,
+    /// The candidate: `trigger/<identity>`, `label/<repository>/<number>/<label>`, `run/<id>`, `environment/<id>`, `repository/<name>`,
     /// `orphan/<namespace>`, `project/<key>`; unique in a report.
     pub candidate: String,
     /// The project, where there is one.

@@ -60,7 +60,7 @@ impl ForgeErrorKind {
 }
 
 /// A failed call to the forge: what was tried on what, and why it failed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ForgeError {
     /// What the caller does about it.
     pub kind: ForgeErrorKind,

@@ -1,17 +1,16 @@
-//! Authority: may this actor start this, and is the text still what they meant?
+//! Authority: may this actor start this, and do their words count?
 
 use chrono::Duration;
 
 use super::{
     index::Index,
-    sighting::text_hash,
     standing::{self, is_standing},
 };
 use crate::{
     desired::model::{Member, MemberRole, ProjectSpec},
     domain::{
-        forge::{AccountKind, Actor, EditHistory, Issue, Permission},
-        ids::{RepositoryId, Subject, UserId},
+        forge::{AccountKind, Actor, Permission},
+        ids::{RepositoryId, UserId},
         mirror::PermissionRecord,
         trigger::{RefusalReason, Trigger, WaitReason},
     },
@@ -127,67 +126,31 @@ fn is_member(project: &ProjectSpec, user: UserId, held: Permission, least: Membe
     })
 }
 
-/// Whether title or body changed after the trigger by someone who may not start it: of what
-/// carries the label, and of its work item, whose text the prompt takes, too. For a standing
-/// order, which nobody has looked at, all of the text counts.
-pub(super) fn content_changed(
+/// Whether the edits and words of an account count: its entry may ask for work. `None` where its
+/// permission decides and is not read.
+pub(super) fn counts(
     index: &Index<'_>,
     project: &ProjectSpec,
-    trigger: &Trigger,
-    issue: &Issue,
-) -> bool {
-    let work_item = Subject {
-        number: index.work_item(trigger.subject()),
-        ..trigger.subject()
-    };
-    let of_work_item = index.issues.get(&work_item).filter(|other| {
-        // The hash at first sight is of the text that carries the label.
-        other.number != issue.number && matches!(other.edits, EditHistory::Read { .. })
-    });
-    [Some(issue), of_work_item.copied()]
-        .into_iter()
-        .flatten()
-        .any(|text| text_changed(index, project, trigger, text))
+    repository: RepositoryId,
+    user: UserId,
+) -> Option<bool> {
+    if is_listed(project, user) {
+        return Some(true);
+    }
+    if !counts_by_permission(project, user) {
+        return Some(false);
+    }
+    let held = permission(index, repository, user)?;
+    Some(held >= Permission::Write && is_member(project, user, held, MemberRole::ReadWrite))
 }
 
-fn text_changed(
-    index: &Index<'_>,
-    project: &ProjectSpec,
-    trigger: &Trigger,
-    issue: &Issue,
-) -> bool {
-    let standing = is_standing(&trigger.identity);
-    let author = issue.author.as_ref().map(|author| author.id);
-    if standing && !author.is_some_and(|author| may_edit(index, project, trigger, author)) {
-        return true;
-    }
-    match &issue.edits {
-        EditHistory::Unread => trigger
-            .content_hash
-            .as_ref()
-            .is_some_and(|hash| *hash != text_hash(issue)),
-        EditHistory::Read { edits } => edits.iter().any(|edit| {
-            (standing || edit.at > trigger.occurred_at)
-                && !edit
-                    .editor
-                    .is_some_and(|editor| may_edit(index, project, trigger, editor))
-        }),
-    }
+/// Whether only its permission says if an account counts.
+pub(super) fn counts_by_permission(project: &ProjectSpec, user: UserId) -> bool {
+    !is_listed(project, user) && may_match(project, user, MemberRole::ReadWrite)
 }
 
-fn may_edit(index: &Index<'_>, project: &ProjectSpec, trigger: &Trigger, editor: UserId) -> bool {
-    // We start nothing, but we edit our own pull requests.
-    let ours = index.own.iter().any(|own| own.actor.id == editor);
-    let of_actor = trigger
-        .actor
-        .as_ref()
-        .is_some_and(|actor| actor.id == editor);
-    if ours || of_actor {
-        return true;
-    }
-    let held = permission(index, trigger.identity.repository, editor).unwrap_or(Permission::None);
-    let listed = project.members.iter().any(
-        |member| matches!(member, Member::User { id, role, .. } if *id == editor && role.may_trigger()),
-    );
-    listed || (held >= Permission::Write && is_member(project, editor, held, MemberRole::ReadWrite))
+fn is_listed(project: &ProjectSpec, user: UserId) -> bool {
+    project.members.iter().any(
+        |member| matches!(member, Member::User { id, role, .. } if *id == user && role.may_trigger()),
+    )
 }

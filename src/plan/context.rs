@@ -3,13 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{
+    authority,
     freeze::{Parts, namespace},
     index::Index,
 };
-use crate::{
-    desired::model::Member,
-    domain::forge::{Actor, Comment, Review, ReviewState},
-};
+use crate::domain::forge::{AccountKind, Actor, Comment, Review, ReviewState};
 
 /// The variables of a run's prompt, but for the template's locale.
 pub(super) fn context(index: &Index<'_>, parts: &Parts<'_>, model: &str, reasoning: &str) -> Value {
@@ -86,15 +84,23 @@ fn enters(index: &Index<'_>, parts: &Parts<'_>, comment: &Comment) -> bool {
         .triggers
         .get(&parts.run.trigger)
         .is_some_and(|trigger| comment.updated_at <= trigger.occurred_at);
-    before || is_entitled(parts, author)
+    before || is_entitled(index, parts, author, comment.via_app.as_ref())
 }
 
-fn is_entitled(parts: &Parts<'_>, author: &Actor) -> bool {
-    parts.desired.project(parts.project).is_some_and(|project| {
-        project.spec.members.iter().any(|member| {
-            matches!(member, Member::User { id, role, .. } if *id == author.id && role.may_trigger())
-        })
-    })
+/// Whether somebody's words count whenever they were said: not those that an app said for them.
+fn is_entitled(
+    index: &Index<'_>,
+    parts: &Parts<'_>,
+    author: &Actor,
+    via_app: Option<&String>,
+) -> bool {
+    let Some(project) = parts.desired.project(parts.project) else {
+        return false;
+    };
+    let spec = &project.spec;
+    author.kind == AccountKind::User
+        && via_app.is_none_or(|app| spec.trusted_apps.contains(app))
+        && authority::counts(index, spec, parts.issue.repository, author.id) == Some(true)
 }
 
 /// What entitled people said in reviews of the pull request, in the order they said it.
@@ -116,7 +122,7 @@ fn review_comments(index: &Index<'_>, parts: &Parts<'_>) -> Vec<Value> {
         let author = review
             .author
             .as_ref()
-            .filter(|author| is_entitled(parts, author))?;
+            .filter(|author| is_entitled(index, parts, author, None))?;
         let said = (review.submitted_at, review.id.0, false);
         Some((said, remark(author, &review.body, None)))
     });

@@ -18,13 +18,13 @@ use super::{
     recover::begun,
     reopen, review,
     sighting::{report, withdrawn_by},
-    standing::is_standing,
+    texts,
 };
 use crate::{
     desired::model::{Desired, LabelMeaning},
     domain::{
         event::EventKind,
-        forge::{EditHistory, Issue, SubjectState},
+        forge::{Issue, SubjectState},
         ids::{LabelName, Subject},
         messages,
         report::ReportState,
@@ -275,17 +275,15 @@ pub(super) fn judge(index: &Index<'_>, trigger: &Trigger) -> Judged {
         Ok(issue) => issue,
         Err(why) => return Judged::Wait(WaitReason::SubjectUnknown { why }),
     };
-    match authority::judge(index, &project.spec, trigger) {
-        Verdict::Entitled => {}
-        Verdict::Wait(reason) => return Judged::Wait(reason),
-        Verdict::Refuse(reason) => return Judged::Refuse(reason),
-    }
-    if authority::content_changed(index, &project.spec, trigger, issue) {
-        return Judged::Refuse(if is_standing(&trigger.identity) {
-            RefusalReason::ForeignText
-        } else {
-            RefusalReason::ContentChanged
-        });
+    for verdict in [
+        authority::judge(index, &project.spec, trigger),
+        texts::judge_text(index, &project.spec, trigger, issue),
+    ] {
+        match verdict {
+            Verdict::Entitled => {}
+            Verdict::Wait(reason) => return Judged::Wait(reason),
+            Verdict::Refuse(reason) => return Judged::Refuse(reason),
+        }
     }
     let judged = guards::judge(&Asked {
         index,
@@ -310,9 +308,6 @@ fn readable<'a>(index: &Index<'a>, trigger: &Trigger) -> Result<&'a Issue, Strin
     };
     if issue.state != SubjectState::Open {
         return Err("the issue is not open".to_owned());
-    }
-    if is_standing(&trigger.identity) && issue.edits == EditHistory::Unread {
-        return Err("it is not read who edited the issue".to_owned());
     }
     if label_missing(index, trigger, issue) {
         return Err(LABEL_MISSING.to_owned());

@@ -53,7 +53,7 @@ pub const GUARDS: [Guard; 7] = [
     },
     Guard {
         name: "labels",
-        asks: "no label of `entry.withoutStates` or `entry.withoutNeeds` is on the issue",
+        asks: "no label of `entry.withoutStates` or `entry.withoutNeeds` is on the issue, nor on the pull request that is labelled or reviewed",
         otherwise: "waits until it is taken off, and says so on the issue",
         holds: nothing_blocks,
     },
@@ -149,7 +149,11 @@ fn blocked_by(asked: &Asked<'_>, stage: &StageSpec) -> Option<LabelName> {
         Some(LabelMeaning::Need(need)) => stage.entry.without_needs.contains(&need),
         _ => false,
     };
-    asked.issue.labels.iter().find(blocks).cloned()
+    // What a run leaves on its work item holds back what is asked for on its pull request.
+    let of_work_item = asked.index.issues.get(&asked.work_item());
+    let of_work_item = of_work_item.into_iter().flat_map(|issue| &issue.labels);
+    let labels = asked.issue.labels.iter().chain(of_work_item);
+    labels.into_iter().find(blocks).cloned()
 }
 
 fn earlier_stages_done(asked: &Asked<'_>) -> Judged {

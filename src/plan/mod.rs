@@ -55,7 +55,9 @@ mod sighting;
 mod standing;
 mod standstill;
 mod stop;
+mod texts;
 mod tools;
+mod unseen;
 mod upkeep;
 mod wait;
 mod workload;
@@ -67,6 +69,7 @@ pub use self::{
     builder::Plan,
     decisions::deciders,
     input::{PlanInput, PlanSettings, Scope},
+    texts::{editors, texts_of},
 };
 
 use self::{builder::PlanBuilder, index::Index};
@@ -88,6 +91,7 @@ pub fn plan(input: &PlanInput) -> Plan {
 fn plan_project(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
     repository::step_repositories(index, plan);
     sighting::step_sightings(index, plan);
+    unseen::step_unseen(index, plan);
     review::step_review_sightings(index, plan);
     standing::step_standing(index, plan);
     discussion::step_comments(index, plan);

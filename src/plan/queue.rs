@@ -17,6 +17,7 @@ use super::{
     index::Index,
     moves::{end_pending, update_run},
     reasons::refusal_text,
+    texts,
 };
 use crate::{
     desired::model::{AgentView, Suspend},
@@ -96,6 +97,8 @@ enum Hold {
     Reject(String),
 }
 
+const TEXT_CHANGED: &str = "refused: title or body changed by someone who may not start runs";
+
 fn hold(index: &Index<'_>, run: &Run) -> Hold {
     let Some(project) = index.project() else {
         return Hold::Held("the project is not in the config".to_owned());
@@ -116,15 +119,14 @@ fn hold(index: &Index<'_>, run: &Run) -> Hold {
             Some(issue) if issue.state != SubjectState::Open => {
                 return Hold::Held("the issue is not open".to_owned());
             }
-            Some(issue) if authority::content_changed(index, &project.spec, trigger, issue) => {
-                return Hold::Reject(
-                    "refused: title or body changed by someone who may not start runs".to_owned(),
-                );
-            }
-            Some(issue) if label_missing(index, trigger, issue) => {
-                return Hold::Held(LABEL_MISSING.to_owned());
-            }
-            Some(_) => {}
+            Some(issue) => match texts::judge_text(index, &project.spec, trigger, issue) {
+                Verdict::Refuse(_) => return Hold::Reject(TEXT_CHANGED.to_owned()),
+                Verdict::Wait(_) => return Hold::Held(texts::EDITS_UNREAD.to_owned()),
+                Verdict::Entitled if label_missing(index, trigger, issue) => {
+                    return Hold::Held(LABEL_MISSING.to_owned());
+                }
+                Verdict::Entitled => {}
+            },
         }
     }
     if let Some(labels) = conflict_on(index, run.work_subject()) {

@@ -84,6 +84,7 @@ pub fn poll_request(desired: &Desired, wanted: Wanted) -> PollRequest {
         actors: wanted.actors,
         branches: wanted.branches,
         sweep_labels,
+        discussed: discussion(desired).cloned(),
     }
 }
 
@@ -94,11 +95,14 @@ fn discussion(desired: &Desired) -> Option<&LabelName> {
 
 fn hot(desired: &Desired, live: &[&Trigger], runs: &[&Run], rows: &StoreSnapshot) -> Vec<Subject> {
     let on = |repository, number| Subject { repository, number };
-    let mut hot: BTreeSet<Subject> = live.iter().copied().map(Trigger::subject).collect();
+    let mut hot = BTreeSet::new();
     for run in runs {
         hot.extend([run.subject(), run.work_subject()]);
         hot.extend(run.pull_request.map(|number| on(run.repository, number)));
     }
+    // Nothing starts before it is read who edited the text that it is given.
+    let texts = plan::texts_of(rows, live.iter().map(|trigger| trigger.subject()));
+    hot.extend(texts.into_values().flatten());
     // What is said in a discussion starts a run.
     let discussed = rows.issues.iter().filter(|issue| {
         issue.state == SubjectState::Open
@@ -145,7 +149,10 @@ fn actors(
         .filter_map(|run| account(run.repository, &run.actor));
     let deciders = plan::deciders(desired, rows).into_iter();
     let deciders = deciders.filter_map(|(repository, actor)| account(repository, &Some(actor)));
-    let mut actors: Vec<_> = waiting.chain(pending).chain(deciders).collect();
+    let editors = plan::editors(desired, rows).into_iter();
+    let editors = editors.filter_map(|(repository, actor)| account(repository, &Some(actor)));
+    let asked = waiting.chain(pending).chain(deciders);
+    let mut actors: Vec<_> = asked.chain(editors).collect();
     actors.sort_by_key(|(repository, account)| (*repository, account.id));
     actors.dedup_by_key(|(repository, account)| (*repository, account.id));
     actors

@@ -59,6 +59,10 @@ const REASONS: &[(&str, &str)] = &[
         "права того, кто поставил метку, неизвестны",
     ),
     ("the issue is not read", "задача не прочитана"),
+    (
+        "it is not read yet who edited the text",
+        "ещё не прочитано, кто правил текст",
+    ),
     ("the issue is not open", "задача не открыта"),
     (
         "the label is missing and no event says who took it off",

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     GithubForge,
+    batches::Batches,
     client::{Call, decode},
 };
 use crate::{
@@ -124,7 +125,43 @@ impl WireNewest {
 }
 
 impl GithubForge {
-    pub(super) async fn detect_batch(
+    /// Asks which repositories moved, one answer each; an error is that of its own query.
+    pub(super) async fn detect_all(&self, names: &[RepositoryName]) -> Vec<ForgeResult<Detection>> {
+        let mut answers: Vec<Option<ForgeResult<Detection>>> = names.iter().map(|_| None).collect();
+        let mut batches = Batches::of(names.len(), DETECT_BATCH);
+        while let Some(batch) = batches.next() {
+            if self.has_graphql() {
+                match self.detect_batch(&names[batch.clone()]).await {
+                    Ok(found) => {
+                        batches.note_answer();
+                        for (at, found) in batch.zip(found) {
+                            answers[at] = Some(found);
+                        }
+                        continue;
+                    }
+                    Err(error) if error.kind == ForgeErrorKind::NotFound => {
+                        self.note_graphql_missing();
+                    }
+                    Err(error) => {
+                        let failed = batches.note_failure(batch, &error).into_iter().flatten();
+                        for at in failed {
+                            answers[at] = Some(Err(error.clone()));
+                        }
+                        continue;
+                    }
+                }
+            }
+            for at in batch {
+                answers[at] = Some(self.detect_by_rest(&names[at]).await);
+            }
+        }
+        let answers = answers.into_iter();
+        answers
+            .map(|answer| answer.expect("every batch is answered, halved or failed"))
+            .collect()
+    }
+
+    async fn detect_batch(
         &self,
         names: &[RepositoryName],
     ) -> ForgeResult<Vec<ForgeResult<Detection>>> {

@@ -11,6 +11,7 @@
 //! cache and redirects are not used: the first repeats POSTs, the second keeps
 //! half-read pages and knows no credentials, the third hides a rename.
 
+mod batches;
 mod budget;
 mod client;
 mod graphql;
@@ -43,8 +44,8 @@ use super::{
 use crate::domain::{
     Timestamp,
     forge::{
-        Comment, ForgeKind, Issue, LabelRecord, Permission, PullRequest, RepositoryRecord, Review,
-        VariableRecord,
+        Comment, EditHistory, ForgeKind, Issue, LabelRecord, Permission, PullRequest,
+        RepositoryRecord, Review, VariableRecord,
     },
     ids::{
         BranchName, CommentId, CommitSha, EventId, IssueNumber, LabelName, RepositoryName, Subject,
@@ -142,24 +143,7 @@ impl Forge for GithubForge {
     }
 
     async fn detect(&self, names: &[RepositoryName]) -> ForgeResult<Vec<ForgeResult<Detection>>> {
-        let mut answers = Vec::with_capacity(names.len());
-        for batch in names.chunks(graphql::DETECT_BATCH) {
-            if self.has_graphql() {
-                match self.detect_batch(batch).await {
-                    Err(error) if error.kind == ForgeErrorKind::NotFound => {
-                        self.note_graphql_missing();
-                    }
-                    answer => {
-                        answers.extend(answer?);
-                        continue;
-                    }
-                }
-            }
-            for name in batch {
-                answers.push(self.detect_by_rest(name).await);
-            }
-        }
-        Ok(answers)
+        Ok(self.detect_all(names).await)
     }
 
     async fn issues_since(
@@ -197,14 +181,18 @@ impl Forge for GithubForge {
                 Err(error) if error.kind == ForgeErrorKind::NotFound => {
                     self.note_graphql_missing();
                 }
-                answer => return answer,
+                answer => return answer?.into_iter().collect(),
             }
         }
         let mut reads = Vec::with_capacity(subjects.len());
         for (number, _) in subjects {
             reads.push(match self.read_issue(repository, *number).await {
                 Ok(issue) => Some(SubjectRead {
-                    issue,
+                    // REST tells nothing of edits, and there is nothing else to ask.
+                    issue: Issue {
+                        edits: EditHistory::Withheld,
+                        ..issue
+                    },
                     newest_event: None,
                     pull: None,
                 }),

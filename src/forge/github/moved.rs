@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     GithubForge,
+    batches::Batches,
     graphql::{GraphqlError, RATE, WireOid},
     subjects::{SUBJECT_BATCH, WHO, Wanted, WireList, WireWho, no_other_error, nodes},
 };
@@ -88,8 +89,17 @@ impl GithubForge {
         let mut works: Vec<Work<'_>> = queries.iter().map(Work::new).collect();
         let mut listed: Vec<&mut Work<'_>> =
             works.iter_mut().filter(|work| work.is_listed()).collect();
-        for batch in listed.chunks_mut(REPOSITORIES) {
-            self.list(batch).await?;
+        let mut batches = Batches::of(listed.len(), REPOSITORIES);
+        while let Some(batch) = batches.next() {
+            match self.list(&mut listed[batch.clone()]).await {
+                Ok(()) => batches.note_answer(),
+                Err(error) if error.kind == ForgeErrorKind::NotFound => return Err(error),
+                Err(error) => {
+                    for at in batches.note_failure(batch, &error).into_iter().flatten() {
+                        listed[at].failed = Some(error.clone());
+                    }
+                }
+            }
         }
         self.read_works(&mut works).await?;
         self.converse(&mut works).await?;
@@ -131,10 +141,11 @@ impl GithubForge {
         for ((at, number), read) in places.into_iter().zip(reads) {
             let work = &mut works[at];
             match read {
-                Some(read) => work.read.subjects.push(read),
-                None if work.is_hot(number) => work.read.left.push(number),
+                Ok(Some(read)) => work.read.subjects.push(read),
+                Ok(None) if work.is_hot(number) => work.read.left.push(number),
                 // It left between two queries: nobody waits for it.
-                None => {}
+                Ok(None) => {}
+                Err(error) => work.failed = Some(error),
             }
         }
         Ok(())
@@ -150,30 +161,48 @@ impl GithubForge {
                 moved.map(move |(number, id)| (at, number, id))
             })
             .collect();
-        for batch in places.chunks(SUBJECT_BATCH) {
-            let about = format!("{} conversations", batch.len());
-            let ids: Vec<&str> = batch.iter().map(|(.., id)| id.as_str()).collect();
-            let (mut data, errors) = self
-                .graphql(
-                    Purpose::Comments,
-                    &about,
-                    &conversation_query(),
-                    json!({ "ids": ids }),
-                )
-                .await?;
-            no_other_error(&errors, &about)?;
-            let found: Vec<Option<WireConversation>> =
-                nodes(&mut data, "nodes", batch.len(), &about)?;
-            for ((at, number, _), found) in batch.iter().zip(found) {
-                let work = &mut works[*at];
-                let repository = work.query.repository.id;
-                match found.and_then(|found| found.records(repository, *number)) {
-                    Some(comments) => work.read.conversations.push((*number, comments)),
-                    None => work.read.long_conversations.push(*number),
+        let mut batches = Batches::of(places.len(), SUBJECT_BATCH);
+        while let Some(batch) = batches.next() {
+            let asked = &places[batch.clone()];
+            match self.conversations(asked).await {
+                Ok(found) => {
+                    batches.note_answer();
+                    for ((at, number, _), found) in asked.iter().zip(found) {
+                        let work = &mut works[*at];
+                        let repository = work.query.repository.id;
+                        match found.and_then(|found| found.records(repository, *number)) {
+                            Some(comments) => work.read.conversations.push((*number, comments)),
+                            None => work.read.long_conversations.push(*number),
+                        }
+                    }
+                }
+                Err(error) if error.kind == ForgeErrorKind::NotFound => return Err(error),
+                Err(error) => {
+                    for place in batches.note_failure(batch, &error).into_iter().flatten() {
+                        works[places[place].0].failed = Some(error.clone());
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    async fn conversations(
+        &self,
+        places: &[(usize, IssueNumber, String)],
+    ) -> ForgeResult<Vec<Option<WireConversation>>> {
+        let about = format!("{} conversations", places.len());
+        let ids: Vec<&str> = places.iter().map(|(.., id)| id.as_str()).collect();
+        let (mut data, errors) = self
+            .graphql(
+                Purpose::Comments,
+                &about,
+                &conversation_query(),
+                json!({ "ids": ids }),
+            )
+            .await?;
+        no_other_error(&errors, &about)?;
+        nodes(&mut data, "nodes", places.len(), &about)
     }
 }
 

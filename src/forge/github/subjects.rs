@@ -9,13 +9,14 @@ use serde_json::{Map, Value};
 
 use super::{
     GithubForge,
+    batches::Batches,
     graphql::{GraphqlError, RATE},
     wire::{account_kind, subject_state},
 };
 use crate::{
     domain::{
         Timestamp,
-        forge::{Actor, ContentEdit, EditHistory, Issue, PullRequest},
+        forge::{AccountKind, Actor, ContentEdit, EditHistory, Issue, PullRequest},
         ids::{BranchName, CommitSha, IssueNumber, LabelName, RepositoryId, UserId},
     },
     forge::{ForgeError, ForgeErrorKind, ForgeResult, Purpose, SubjectRead},
@@ -210,13 +211,18 @@ impl WireSubject {
     }
 
     /// The subject; `None` when it lives in another repository by now.
-    pub(super) fn record(self, repository: RepositoryId) -> Option<SubjectRead> {
+    pub(super) fn record(self, wanted: &Wanted) -> Option<SubjectRead> {
+        let repository = wanted.repository;
         if self.repository.database_id != Some(repository.0) {
             return None;
         }
         let pull = self.pull(repository);
         let state = self.issue_state.or(self.pull_state);
-        let edits = edit_history(self.user_content_edits, self.renames);
+        let edits = if wanted.history {
+            edit_history(self.user_content_edits, self.renames)
+        } else {
+            EditHistory::Unread
+        };
         let labels = self.labels.map(WireList::items).unwrap_or_default();
         Some(SubjectRead {
             newest_event: self.newest.items().pop().and_then(|node| node.id),
@@ -243,34 +249,65 @@ impl WireSubject {
     }
 }
 
-/// Edits of the text and renames of the title, oldest first; `Unread` when the
-/// forge did not give all of them.
+/// Edits of the text and renames of the title, oldest first; `Withheld` when the forge did not
+/// give those that matter.
 fn edit_history(
     edits: Option<WireList<WireEdit>>,
     renames: Option<WireList<WireRename>>,
 ) -> EditHistory {
     let Some((edits, renames)) = edits.zip(renames) else {
-        return EditHistory::Unread;
+        return EditHistory::Withheld;
     };
     // A timeline's total count is that of all its items, so its page tells.
     let (all_edits, more_renames) = (edits.total_count, renames.page_info.has_previous_page);
-    let (edits, renames) = (edits.items(), renames.items());
-    if edits.len() < all_edits || more_renames {
-        return EditHistory::Unread;
-    }
-    let of = |at: Timestamp, who: Option<WireWho>| ContentEdit {
-        at,
-        editor: who.and_then(|who| who.id()),
+    let of = |at: Timestamp, who: Option<WireWho>| {
+        let who = who.and_then(WireWho::actor);
+        ContentEdit {
+            at,
+            editor: who.as_ref().map(|who| who.id),
+            login: who
+                .filter(|who| who.kind == AccountKind::User)
+                .map(|who| who.login),
+        }
     };
-    let edits = edits
+    let mut edits: Vec<ContentEdit> = edits
+        .items()
         .into_iter()
-        .map(|edit| of(edit.edited_at, edit.editor));
-    let renames = renames
+        .map(|edit| of(edit.edited_at, edit.editor))
+        .collect();
+    let mut renames: Vec<ContentEdit> = renames
+        .items()
         .into_iter()
-        .map(|rename| of(rename.created_at, rename.actor));
-    let mut edits: Vec<ContentEdit> = edits.chain(renames).collect();
+        .map(|rename| of(rename.created_at, rename.actor))
+        .collect();
+    // Edits come newest first and renames are the last ones: what is left out is older.
+    if edits.len() < all_edits {
+        let Some(last) = edits.last().map(|edit| edit.at) else {
+            return EditHistory::Withheld;
+        };
+        if edits.iter().any(|edit| edit.at < last) {
+            return EditHistory::Withheld;
+        }
+        edits.push(by_nobody(last));
+    }
+    if more_renames {
+        let Some(first) = renames.iter().map(|rename| rename.at).min() else {
+            return EditHistory::Withheld;
+        };
+        renames.push(by_nobody(first));
+    }
+    edits.append(&mut renames);
     edits.sort_by_key(|edit| edit.at);
     EditHistory::Read { edits }
+}
+
+/// Stands for edits that are not known, none of them later than this.
+fn by_nobody(at: Timestamp) -> ContentEdit {
+    ContentEdit {
+        at,
+        editor: None,
+        login: None,
+    }
 }
 
 /// One list of a query: its name, what it asks of issues and of pull requests, and which
@@ -349,13 +386,28 @@ impl List {
 
 impl GithubForge {
     /// Reads subjects, one answer each, in order; `None` for one that is not in its repository.
+    /// An error is that of its own query, but for a forge that has no GraphQL.
     pub(super) async fn read_subjects(
         &self,
         wanted: &[Wanted],
-    ) -> ForgeResult<Vec<Option<SubjectRead>>> {
-        let mut reads = Vec::with_capacity(wanted.len());
-        for batch in wanted.chunks(SUBJECT_BATCH) {
-            reads.extend(self.subjects_batch(batch).await?);
+    ) -> ForgeResult<Vec<ForgeResult<Option<SubjectRead>>>> {
+        let mut reads: Vec<_> = wanted.iter().map(|_| Ok(None)).collect();
+        let mut batches = Batches::of(wanted.len(), SUBJECT_BATCH);
+        while let Some(batch) = batches.next() {
+            match self.subjects_batch(&wanted[batch.clone()]).await {
+                Ok(found) => {
+                    batches.note_answer();
+                    for (at, found) in batch.zip(found) {
+                        reads[at] = Ok(found);
+                    }
+                }
+                Err(error) if error.kind == ForgeErrorKind::NotFound => return Err(error),
+                Err(error) => {
+                    for at in batches.note_failure(batch, &error).into_iter().flatten() {
+                        reads[at] = Err(error.clone());
+                    }
+                }
+            }
         }
         Ok(reads)
     }
@@ -395,7 +447,7 @@ impl GithubForge {
         {
             let nodes: Vec<Option<WireSubject>> = nodes(&mut data, list.name, held.len(), &about)?;
             for (at, node) in held.into_iter().zip(nodes) {
-                reads[at] = node.and_then(|node| node.record(wanted[at].repository));
+                reads[at] = node.and_then(|node| node.record(&wanted[at]));
             }
         }
         Ok(reads)

@@ -53,7 +53,14 @@ impl Reader<'_> {
                 batch.labels = Some((asked.repository.id, labels));
             }
         }
-        if let Some(labels) = read.labels.take() {
+        let labels = match read.labels.take() {
+            // More than one query gives.
+            None if !asked.sweep.is_empty() && batch.labels.is_none() => {
+                Some(self.forge.labels(&asked.repository).await?)
+            }
+            labels => labels,
+        };
+        if let Some(labels) = labels {
             batch.labels.get_or_insert((asked.repository.id, labels));
         }
         if !asked.sweep.is_empty() && !read.swept {
@@ -148,7 +155,16 @@ impl Reader<'_> {
     ) -> Result<(), Failure> {
         let repository = &asked.repository;
         let mut found = std::mem::take(&mut read.conversations);
-        for number in std::mem::take(&mut read.long_conversations) {
+        let mut by_rest = std::mem::take(&mut read.long_conversations);
+        // Only REST says through which app a comment was written, and so whether it counts.
+        found.retain(|(number, _)| {
+            let discussed = self.is_discussed(read, *number);
+            if discussed {
+                by_rest.push(*number);
+            }
+            !discussed
+        });
+        for number in by_rest {
             let on = CommentFilter::On(number);
             found.push((number, self.forge.comments(repository, on).await?));
         }
@@ -191,6 +207,15 @@ impl Reader<'_> {
             });
         }
         self.read_remarks(batch, &reviewed).await
+    }
+
+    fn is_discussed(&self, read: &MovedRead, number: IssueNumber) -> bool {
+        let mut subjects = read.subjects.iter().map(|read| &read.issue);
+        let issue = subjects.find(|issue| issue.number == number);
+        let label = self.request.discussed.as_ref();
+        issue
+            .zip(label)
+            .is_some_and(|(issue, label)| issue.labels.contains(label))
     }
 
     fn take_branches(&self, read: &mut MovedRead, batch: &mut MirrorBatch, memory: &mut Memory) {

@@ -34,6 +34,8 @@ pub struct PollRequest {
     pub branches: Vec<(RepositoryId, BranchName)>,
     /// The labels the sweep looks for: the catalogue's triggers.
     pub sweep_labels: Vec<LabelName>,
+    /// The label of discussions: where it is, each comment may start a run.
+    pub discussed: Option<LabelName>,
 }
 
 /// What became of one repository in a poll.

@@ -85,6 +85,9 @@ pub struct FaultRule {
     /// How many matching requests go well first.
     #[serde(default)]
     pub skip: u32,
+    /// Only requests whose body has this text match.
+    #[serde(default)]
+    pub mentions: Option<String>,
 }
 
 impl FaultRule {
@@ -95,6 +98,7 @@ impl FaultRule {
             fault,
             often: Often::Times(1),
             skip: 0,
+            mentions: None,
         }
     }
 
@@ -105,10 +109,18 @@ impl FaultRule {
             fault,
             often: Often::PerMillion(per_million),
             skip: 0,
+            mentions: None,
         }
     }
 
-    fn matches(&self, route: &str) -> bool {
+    fn matches(&self, route: &str, body: &[u8]) -> bool {
+        let mentions = self.mentions.as_ref().is_none_or(|text| {
+            !text.is_empty() && body.windows(text.len()).any(|part| part == text.as_bytes())
+        });
+        mentions && self.is_on(route)
+    }
+
+    fn is_on(&self, route: &str) -> bool {
         match self.route.strip_suffix('*') {
             Some(beginning) => route.starts_with(beginning),
             None => route == self.route,
@@ -146,8 +158,9 @@ impl Faults {
     }
 
     /// The fault of a request, if it has one.
-    pub(super) fn draw(&mut self, route: &str) -> Option<Fault> {
-        let matching = self.rules.iter_mut().filter(|rule| rule.matches(route));
+    pub(super) fn draw(&mut self, route: &str, body: &[u8]) -> Option<Fault> {
+        let rules = self.rules.iter_mut();
+        let matching = rules.filter(|rule| rule.matches(route, body));
         let mut firing =
             matching.filter_map(|rule| rule.fires(&mut self.seeded).then_some(rule.fault));
         firing.next()
@@ -167,10 +180,10 @@ mod tests {
         };
         faults.rules.push(rule);
         let route = "GET /repos/{owner}/{repo}";
-        assert_eq!(faults.draw("POST /graphql"), None);
-        assert_eq!(faults.draw(route), None);
-        assert_eq!(faults.draw(route), Some(Fault::TruncatedBody));
-        assert_eq!(faults.draw(route), None);
+        assert_eq!(faults.draw("POST /graphql", b""), None);
+        assert_eq!(faults.draw(route, b""), None);
+        assert_eq!(faults.draw(route, b""), Some(Fault::TruncatedBody));
+        assert_eq!(faults.draw(route, b""), None);
     }
 
     #[test]
@@ -179,7 +192,9 @@ mod tests {
         faults
             .rules
             .push(FaultRule::sometimes("*", Fault::TruncatedBody, 300_000));
-        let hits = (0..10_000).filter(|_| faults.draw("x").is_some()).count();
+        let hits = (0..10_000)
+            .filter(|_| faults.draw("x", b"").is_some())
+            .count();
         assert!((2_700..3_300).contains(&hits), "{hits}");
     }
 }

@@ -195,7 +195,7 @@ fn arrived(shared: &Shared, asked: &Asked) -> Option<Fault> {
             route: route.clone(),
         });
     }
-    let fault = state.faults.draw(&route)?;
+    let fault = state.faults.draw(&route, &asked.body)?;
     state.journal.fault(&fault.name());
     Some(fault)
 }

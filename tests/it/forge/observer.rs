@@ -11,7 +11,9 @@ use chrono::Utc;
 use codex_k8s::{
     domain::{
         Timestamp,
-        forge::{Comment, EditHistory, Issue, IssueEvent, PullRequest, VariableRecord},
+        forge::{
+            Comment, EditHistory, Issue, IssueEvent, LabelRecord, PullRequest, VariableRecord,
+        },
         ids::{BranchName, CommitSha, EventId, IssueNumber, RepositoryId, Subject, UserId},
         mirror::{OwnerVariable, RepositoryMirror},
     },
@@ -38,6 +40,7 @@ pub(super) struct State {
     pub(super) branches: BTreeMap<BranchName, Option<CommitSha>>,
     gone: Vec<IssueNumber>,
     variables: Vec<VariableRecord>,
+    pub(super) labels: BTreeMap<RepositoryId, Vec<LabelRecord>>,
     pub(super) writes: u64,
     /// How far the clock is ahead.
     ahead: chrono::TimeDelta,
@@ -82,6 +85,7 @@ impl MirrorStore for Memory {
             rows += u64::from(state.variables != variables);
             state.variables = variables;
         }
+        state.labels.extend(batch.labels);
         for talk in batch.conversations {
             state.comments.insert(talk.number, talk.comments);
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use codex_k8s::{
     cli::budget::Used,
-    domain::ids::Subject,
+    domain::{forge::EditHistory, ids::Subject},
     forge::{Forge, ForgeMetrics, OWNER_VARIABLE, OpenGate},
     observed::forge::{
         ForgeObserver, PollReport, PollRequest, PollSettings, RepositoryOutcome,
@@ -336,6 +336,120 @@ async fn a_query_that_fails_leaves_its_repositories_unknown_and_the_next_reads_t
     let id = polled.scene.repo(REPO).id;
     assert_eq!(polled.memory.mirror(id).unknown, None);
     assert_eq!(polled.memory.0.lock().unwrap().events.len(), 1);
+}
+
+const SERVER_FAILS: Fault = Fault::Status {
+    status: 502,
+    retry_after: None,
+};
+
+/// Whatever names this fails, however it is asked.
+fn breaks(text: &str) -> FaultRule {
+    FaultRule {
+        mentions: Some(text.to_owned()),
+        ..FaultRule::sometimes("POST /graphql", SERVER_FAILS, 1_000_000)
+    }
+}
+
+fn unread(report: &PollReport) -> Vec<&str> {
+    let lines = report.repositories.iter();
+    lines
+        .filter(|line| matches!(line.outcome, RepositoryOutcome::Unknown { .. }))
+        .map(|line| line.binding.name.name.as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_repository_whose_queries_fail_leaves_the_others_to_be_read() {
+    let polled = Polled::new(Lag::NONE).await;
+    polled.scene.model.add_fault(breaks("\"lib\""));
+    polled.scene.label(IssueNumber(2));
+    let (report, _) = polled.poll().await;
+    assert_eq!(unread(&report), ["lib"], "{report:?}");
+    assert_eq!(polled.memory.0.lock().unwrap().events.len(), 1);
+    polled.scene.model.clear_faults();
+    let (report, _) = polled.poll().await;
+    assert_eq!(unread(&report), [""; 0], "{report:?}");
+}
+
+#[tokio::test]
+async fn a_subject_that_cannot_be_read_leaves_other_repositories_to_be_read() {
+    let mut polled = Polled::new(Lag::NONE).await;
+    polled
+        .scene
+        .model
+        .open_issue(OTHER, "ada", "Elsewhere", "words", &[])
+        .unwrap();
+    for _ in 0..5 {
+        polled.poll().await;
+    }
+    polled.heat(REPO, IssueNumber(1));
+    polled.heat(OTHER, IssueNumber(1));
+    let other = (polled.scene.repo(OTHER).id, IssueNumber(1));
+    let node = polled.memory.0.lock().unwrap().issues[&other]
+        .node_id
+        .clone();
+    polled.scene.model.add_fault(breaks(&node));
+    polled.scene.model.comment(REPO, 1, "ada", "Fine.").unwrap();
+    let (report, _) = polled.poll().await;
+    assert_eq!(unread(&report), ["lib"], "{report:?}");
+    let said = polled.memory.0.lock().unwrap().comments[&IssueNumber(1)].len();
+    assert_eq!(said, 1);
+}
+
+#[tokio::test]
+async fn only_hot_subjects_are_read_with_their_edits() {
+    let mut polled = Polled::new(Lag::NONE).await;
+    let key = (polled.scene.repo(REPO).id, IssueNumber(1));
+    let edits = |polled: &Polled| polled.memory.0.lock().unwrap().issues[&key].edits.clone();
+    polled
+        .scene
+        .model
+        .comment(REPO, 1, "ada", "A word.")
+        .unwrap();
+    polled.poll().await;
+    assert_eq!(edits(&polled), EditHistory::Unread);
+    polled.heat(REPO, IssueNumber(1));
+    polled.poll().await;
+    assert_eq!(edits(&polled), EditHistory::Read { edits: Vec::new() });
+}
+
+#[tokio::test]
+async fn comments_in_a_discussion_are_read_with_the_app_that_wrote_them() {
+    let mut polled = Polled::new(Lag::NONE).await;
+    let model = &polled.scene.model;
+    model
+        .add_app(&AppSeed::new("mender", "example-org"))
+        .unwrap();
+    model.add_label(REPO, 1, "ada", "mode:discussion").unwrap();
+    model.comment(REPO, 1, "mender[bot]", "Tea?").unwrap();
+    polled.request.discussed = Some(label("mode:discussion"));
+    polled.heat(REPO, IssueNumber(1));
+    let (_, requests) = polled.poll().await;
+    let comments = "GET /repos/{owner}/{repo}/issues/{issue_number}/comments";
+    assert_eq!(requests.get(comments), Some(&1), "{requests:?}");
+    let state = polled.memory.0.lock().unwrap();
+    let said = &state.comments[&IssueNumber(1)][0];
+    assert_eq!(said.via_app.as_deref(), Some("mender"));
+}
+
+#[tokio::test]
+async fn more_labels_than_a_query_gives_are_read_page_by_page() {
+    let polled = Polled::new(Lag::NONE).await;
+    let repository = polled.scene.repo(REPO);
+    for number in 0..120 {
+        let (issue, name) = (number % 2 + 1, format!("area-{number}"));
+        let model = &polled.scene.model;
+        model.add_label(REPO, issue, "ada", &name).unwrap();
+    }
+    for _ in 0..4 {
+        polled.poll().await;
+    }
+    polled.memory.0.lock().unwrap().labels.clear();
+    polled.memory.advance(&polled.scene, TimeDelta::minutes(15));
+    polled.poll().await;
+    let read = polled.memory.0.lock().unwrap().labels[&repository.id].len();
+    assert!(read >= 120, "{read}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What people do at the forge.
 
+use codex_k8s::desired::model::{Member, MemberRole};
 use codex_k8s::domain::{
     approval::{DecisionFact, Verdict},
     forge::{
@@ -104,10 +105,38 @@ impl World {
             return;
         };
         issue.body.push_str(" And more.");
-        let editor = Some(actor(by).id);
+        let edit = ContentEdit {
+            at,
+            editor: Some(actor(by).id),
+            login: Some(by.to_owned()),
+        };
         if let EditHistory::Read { edits } = &mut issue.edits {
-            edits.push(ContentEdit { at, editor });
+            edits.push(edit.clone());
         }
+        self.edits.entry(subject).or_default().push(edit);
+    }
+
+    /// What a read says of an issue's edits: all of them, that nobody asked, or nothing.
+    pub(super) fn history(&mut self, subject: Subject, what: &str) {
+        self.open_issue(subject);
+        let edits = self.edits.get(&subject).cloned().unwrap_or_default();
+        let issue = self.issue_mut(subject).expect("an issue");
+        issue.edits = match what {
+            "read" => EditHistory::Read { edits },
+            "unread" => EditHistory::Unread,
+            "withheld" => EditHistory::Withheld,
+            other => panic!("no history is {other}"),
+        };
+    }
+
+    /// Ada is a member, and so is everyone with this permission.
+    pub(super) fn members(&mut self, permission: &str) {
+        let members = &mut self.spec().members;
+        members.truncate(1);
+        members.push(Member::AnyoneWith {
+            permission: permission.parse().expect("a permission"),
+            role: MemberRole::ReadWrite,
+        });
     }
 
     /// Somebody writes a comment.

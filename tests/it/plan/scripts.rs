@@ -171,6 +171,8 @@ impl Player {
             ["close", number, "by", who] => world.close(subject(number), who),
             ["reopen", number, "by", who] => world.reopen(subject(number), who),
             ["vanish", number] => world.vanish(subject(number)),
+            ["history", number, what] => world.history(subject(number), what),
+            ["config", "members", permission] => world.members(permission),
             ["edit", number, "by", who] => world.edit(subject(number), who),
             ["say", number, "by", who, ref words @ ..] => {
                 let words = words.join(" ");
@@ -228,6 +230,8 @@ impl Player {
             ["agents", "forget"] => world.says = |_| BTreeMap::new(),
             ["merge", number, "by", who] => world.merge(subject(number), who),
             ["bind"] => world.bind(HELLO),
+            ["permissions", "unread"] => world.permissions_unread = true,
+            ["permissions", "read"] => world.permissions_unread = false,
             ["permission", "unknown"] => {
                 world.permissions = None;
                 world.rows.permissions.clear();
@@ -273,6 +277,14 @@ impl Player {
             ["mend", action] => {
                 world.failing.remove(&action_name(action));
                 world.losing.remove(&action_name(action));
+            }
+            ["prompt", number, "says", ref words @ ..] => {
+                let frozen = world
+                    .run_of(subject(number))
+                    .and_then(|run| run.frozen.as_ref());
+                let prompt = &frozen.expect("it is launched").prompt;
+                let says = prompt.contains(&words.join(" "));
+                let _ = writeln!(self.out, "  {}", if says { "yes" } else { "no" });
             }
             ["pod" | "result" | "tool" | "wait", ..] | ["push", _] => self.pod(words),
             ["pass"] => {

@@ -19,8 +19,8 @@ use codex_k8s::{
         approval::ApprovalState,
         event::NewEvent,
         forge::{
-            AccountKind, Actor, EditHistory, ForgeKind, Issue, OwnIdentity, Permission,
-            RepositoryRecord, SubjectState,
+            AccountKind, Actor, ContentEdit, EditHistory, ForgeKind, Issue, OwnIdentity,
+            Permission, RepositoryRecord, SubjectState,
         },
         ids::{
             BranchName, EventId, InstallationId, IssueNumber, ProjectKey, RepositoryId, ReviewId,
@@ -34,7 +34,7 @@ use codex_k8s::{
         snapshot::StoreSnapshot,
     },
     observed::model::Observed,
-    plan::{ActionName, Plan, PlanInput, PlanSettings, Scope, check, deciders, plan},
+    plan::{ActionName, Plan, PlanInput, PlanSettings, Scope, check, deciders, editors, plan},
 };
 
 use crate::{desired::example::example, support::answers::told};
@@ -106,6 +106,10 @@ pub(super) struct World {
     pub(super) says: fn(&[AskedPart]) -> BTreeMap<String, AnswerPart>,
     pub(super) last_id: i64,
     pub(super) last_number: i64,
+    /// Whether nobody reads what accounts may do; what was read stays.
+    pub(super) permissions_unread: bool,
+    /// Who edited what, whatever a read says of it.
+    pub(super) edits: BTreeMap<Subject, Vec<ContentEdit>>,
 }
 
 impl World {
@@ -147,6 +151,8 @@ impl World {
             says: told,
             last_id: 100,
             last_number: 50,
+            permissions_unread: false,
+            edits: BTreeMap::new(),
         };
         world.identify();
         world.rows.repositories = [(HELLO, "hello"), (NOTES, "notes")]
@@ -277,9 +283,15 @@ impl World {
     /// Reads what the pollers would have read by now: permissions of the actors of live
     /// triggers, and branches of their work items.
     pub(super) fn poll(&mut self) {
-        if let Some(permissions) = self.permissions.clone() {
+        if let Some(permissions) = self
+            .permissions
+            .clone()
+            .filter(|_| !self.permissions_unread)
+        {
             let hot = self.rows.triggers.iter().filter(|trigger| !trigger.settled);
             let deciders = deciders(&self.desired, &self.rows).into_iter();
+            let editors = editors(&self.desired, &self.rows);
+            let deciders = deciders.chain(editors);
             let actors: BTreeSet<_> = hot
                 .filter_map(|trigger| {
                     Some((trigger.identity.repository, trigger.actor.as_ref()?.id))

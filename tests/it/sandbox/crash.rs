@@ -63,6 +63,7 @@ fn slow_down(stage: &Stage) {
             fault: slow,
             often: Often::PerMillion(1_000_000),
             skip: 0,
+            mentions: None,
         };
         stage.world.github().add_fault(rule);
     }

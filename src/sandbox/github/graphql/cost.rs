@@ -181,6 +181,25 @@ mod tests {
         assert_eq!(cost(deeper).unwrap().points, 3);
     }
 
+    /// The example of GitHub's page on the limits of its GraphQL API: of 100 repositories the
+    /// first 50 issues, of each the first 60 labels. A request for each repository's issues and
+    /// one for each issue's labels are 5,100 of its 5,101; the last is for the list of
+    /// repositories, which are named here.
+    #[test]
+    fn the_example_of_githubs_documentation_costs_what_it_says() {
+        let one = "issues(first: 50) { nodes { labels(first: 60) { nodes { name } } } }";
+        let alias =
+            |n: usize| format!("r{n}: repository(owner: \"o\", name: \"r{n}\") {{ {one} }}");
+        let aliases: String = (0..100).map(alias).collect();
+        assert_eq!(
+            cost(&format!("{{ {aliases} }}")).unwrap(),
+            Cost {
+                points: 51,
+                nodes: 5_000 + 300_000
+            }
+        );
+    }
+
     #[test]
     fn a_connection_without_a_size_is_refused() {
         let query = "{ repository(owner: \"o\", name: \"r\") { issues { totalCount } } }";

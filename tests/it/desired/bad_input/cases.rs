@@ -307,6 +307,17 @@ pub(super) const BETWEEN: &[Case] = &[
         "already given",
     ),
     case(
+        "labels.yaml",
+        (
+            "    km:\n",
+            "    a-b: { name: need:ab, description: One }\n    a_b: { name: need:a_b, description: Other }\n    km:\n",
+        ),
+        (175, 18),
+        "/spec/need/a_b/name",
+        Code::DuplicateName,
+        "labels `need:ab` and `need:a_b` would be one repository variable, CODEXK8S_NEED_A_B_LABEL",
+    ),
+    case(
         "platform.yaml",
         ("label: \"[ai-model-gpt-5.2]\"", "label: state:blocked"),
         (57, 16),

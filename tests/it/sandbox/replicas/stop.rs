@@ -44,6 +44,7 @@ async fn told_to_stop_it_finishes_what_is_in_hand_and_waits_for_nobody_else() {
         fault: Fault::Slow { by_ms: 3_000 },
         often: Often::Times(1),
         skip: 0,
+        mentions: None,
     };
     cast.stage.world.github().add_fault(slow);
     cast.stage.label(1, "run:dev");
