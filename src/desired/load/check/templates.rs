@@ -12,7 +12,7 @@ use crate::{
             objects::Objects,
         },
         model::{
-            Kind, PromptTemplateSpec, TemplateKey, TemplateKind,
+            Kind, PromptTemplateSpec, StageSpec, TemplateKey, TemplateKind,
             template::{BLOCKS, VARIABLES, block_mark},
         },
     },
@@ -100,7 +100,8 @@ fn is_known(name: &str) -> bool {
 }
 
 /// Every stage has a template for new work, and for revisions where it takes
-/// them, in a locale that lookups always reach.
+/// them, in a locale that lookups always reach; and so has the agent that a project
+/// names for it.
 ///
 /// A template with errors may be the one that is missed; it is reported alone.
 fn every_stage_has_one(objects: &Objects, errors: &mut Vec<ConfigError>) {
@@ -111,34 +112,64 @@ fn every_stage_has_one(objects: &Objects, errors: &mut Vec<ConfigError>) {
     else {
         return;
     };
-    let locales = [&platform.spec.default_locale, &Locale::from("en")];
-    let exists = |agent: &AgentKey, stage: &StageKind, kind: TemplateKind| {
-        objects.templates.iter().any(|template| {
-            let spec = &template.spec;
-            template.scope == Scope::Platform
-                && (&spec.agent, &spec.stage, spec.kind) == (agent, stage, kind)
-                && locales
-                    .iter()
-                    .any(|locale| locale.as_str().eq_ignore_ascii_case(spec.locale.as_str()))
-        })
-    };
+    let default = &platform.spec.default_locale;
+    let last = Locale::from("en");
     for (index, stage) in model.spec.stages.iter().enumerate() {
-        let kinds = [
-            Some(TemplateKind::Work),
-            stage.revisable.then_some(TemplateKind::Review),
-        ];
-        for kind in kinds.into_iter().flatten() {
-            if !exists(&stage.agent, &stage.kind, kind) {
-                let message = format!(
-                    "stage `{}` has no `{}` template for agent `{}` in locale `{}`",
-                    stage.kind,
-                    kind.as_str(),
-                    stage.agent,
-                    platform.spec.default_locale
-                );
-                let path = ["spec", "stages", &index.to_string(), "kind"];
+        let index = index.to_string();
+        let path = ["spec", "stages", &index, "kind"];
+        for kind in kinds(stage) {
+            let locales = [default, &last];
+            if !exists(objects, None, (&stage.agent, &stage.kind, kind), &locales) {
+                let message = missing(stage, kind, &stage.agent, default);
                 errors.push(model.error(&path, Code::MissingDocument, message));
             }
         }
+        for project in &objects.projects {
+            let Some(agent) = project.spec.agents.get(&stage.kind) else {
+                continue;
+            };
+            let scope = Scope::Project(project.name.as_str().into());
+            let locale = project.spec.locale.as_ref().unwrap_or(default);
+            let locales = [locale, default, &last];
+            for kind in kinds(stage) {
+                if !exists(objects, Some(&scope), (agent, &stage.kind, kind), &locales) {
+                    let path = ["spec", "agents", stage.kind.as_str()];
+                    let message = missing(stage, kind, agent, locale);
+                    errors.push(project.error(&path, Code::MissingDocument, message));
+                }
+            }
+        }
     }
+}
+
+/// The kinds of templates that a stage needs.
+fn kinds(stage: &StageSpec) -> impl Iterator<Item = TemplateKind> {
+    let review = stage.revisable.then_some(TemplateKind::Review);
+    [TemplateKind::Work].into_iter().chain(review)
+}
+
+/// Whether there is a template in one of some locales, the platform's or a project's own.
+fn exists(
+    objects: &Objects,
+    own: Option<&Scope>,
+    wanted: (&AgentKey, &StageKind, TemplateKind),
+    locales: &[&Locale],
+) -> bool {
+    let mut templates = objects.templates.iter();
+    templates.any(|template| {
+        let spec = &template.spec;
+        (template.scope == Scope::Platform || Some(&template.scope) == own)
+            && (&spec.agent, &spec.stage, spec.kind) == wanted
+            && locales
+                .iter()
+                .any(|locale| locale.as_str().eq_ignore_ascii_case(spec.locale.as_str()))
+    })
+}
+
+fn missing(stage: &StageSpec, kind: TemplateKind, agent: &AgentKey, locale: &Locale) -> String {
+    format!(
+        "stage `{}` has no `{}` template for agent `{agent}` in locale `{locale}`",
+        stage.kind,
+        kind.as_str(),
+    )
 }
