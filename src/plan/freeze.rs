@@ -11,6 +11,7 @@ use crate::{
     desired::model::{
         AgentView, ClosesIssue, Desired, LabelMeaning, LabelsAfter, RbacProfile, RuntimeMode,
         StageSpec, Template, TemplateKind,
+        template::{block_mark, lacking_blocks},
     },
     domain::{
         agent_cli::AgentCli,
@@ -19,10 +20,11 @@ use crate::{
         forge::{Issue, PullRequest},
         ids::{BranchName, CommitSha, LabelName, Locale, ProjectKey, Revision, Subject},
         marker::runs_marked_in,
-        messages::{asked_block, learning_block},
+        messages::{asked_block, learning_block, rules_block, tools_block},
         mirror::RepositoryMirror,
         model_route::ModelRoute,
         run::{ChoiceSource, CommitIdentity, FrozenRun, Run},
+        tools::ToolGrant,
     },
     prompts::render::render,
 };
@@ -214,7 +216,8 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         .cli(agent.spec)
         .ok_or_else(|| NotYet::Wait("the agent's program is not in the config".to_owned()))?
         .into_owned();
-    let (template, prompt) = prompt(index, parts, &model, &reasoning)?;
+    let tools = tools::grant(desired, project, policy);
+    let (template, prompt) = prompt(index, parts, (&model, &reasoning), &tools)?;
     // Who gets the repository alone has nothing to do in the cluster.
     let profile = match stage.runtime_mode {
         RuntimeMode::FullEnv => agent.spec.rbac_profile.as_str(),
@@ -228,7 +231,7 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         policy: agent.spec.policy.to_string(),
         image: agent.spec.image.clone(),
         models: models(desired, project, &cli, &model)?,
-        tools: tools::grant(desired, project, policy),
+        tools,
         cli,
         environment: agent.spec.environment.clone(),
         model: Some(model),
@@ -414,11 +417,13 @@ fn one_of(
     Ok(None)
 }
 
+/// The template's words between the platform's own: what always holds above them, the tools
+/// above what is foreign, and what is asked of the answer below.
 fn prompt<'a>(
     index: &Index<'_>,
     parts: &Parts<'a>,
-    model: &str,
-    reasoning: &str,
+    (model, reasoning): (&str, &str),
+    tools: &ToolGrant,
 ) -> Result<(&'a Template, String), NotYet> {
     let Parts {
         run,
@@ -443,8 +448,17 @@ fn prompt<'a>(
         .ok_or_else(|| NotYet::Wait("the config has no prompt template for this run".to_owned()))?;
     let mut context = context(index, parts, model, reasoning);
     context["locale"] = json!(template.locale);
-    let mut text = render(&template.name.to_string(), &template.body, &context)
+    let name = template.name.to_string();
+    let said = render(&name, &template.body, &context)
         .map_err(|error| NotYet::Never(error.to_string()))?;
+    // Rendered with other values it was whole when it was taken.
+    if let Some(wrong) = lacking_blocks(&said).into_iter().next() {
+        return Err(NotYet::Never(format!("prompt template `{name}`: {wrong}")));
+    }
+    let mark = block_mark("context");
+    let tools = tools_block(&template.locale, tools);
+    let said = said.replacen(&mark, &format!("{tools}{mark}"), 1);
+    let mut text = format!("{}\n{said}", rules_block(&template.locale));
     let asked: Vec<_> = asked(parts, &template.locale).collect();
     text.push_str(&asked_block(&template.locale, &asked));
     if learns(parts) {

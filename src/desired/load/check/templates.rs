@@ -13,10 +13,14 @@ use crate::{
         },
         model::{
             Kind, PromptTemplateSpec, StageSpec, TemplateKey, TemplateKind,
-            template::{BLOCKS, VARIABLES, block_mark},
+            template::{VARIABLES, lacking_blocks, sample},
         },
     },
-    domain::ids::{AgentKey, Locale, StageKind},
+    domain::{
+        ids::{AgentKey, Locale, StageKind},
+        redact::shown_secret,
+    },
+    prompts::render::render,
 };
 
 pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
@@ -48,14 +52,10 @@ fn in_text(template: &Document<PromptTemplateSpec>, line: usize, message: String
 
 fn text(template: &Document<PromptTemplateSpec>, errors: &mut Vec<ConfigError>) {
     let body = template.spec.body.as_deref().unwrap_or_default();
-    let mut from = 0;
-    for block in BLOCKS {
-        if let Some(at) = body[from..].find(&block_mark(block)) {
-            from += at;
-        } else {
-            let message = format!("block `{}` is missing or out of order", block_mark(block));
-            errors.push(in_text(template, 0, message));
-        }
+    if let Some(at) = shown_secret(body) {
+        let line = body[..at].matches('\n').count();
+        let message = "this looks like a secret; a template is read by everyone".to_owned();
+        errors.push(in_text(template, line, message));
     }
     let environment = Environment::empty();
     match environment.template_from_str(body) {
@@ -73,7 +73,11 @@ fn text(template: &Document<PromptTemplateSpec>, errors: &mut Vec<ConfigError>) 
         Ok(parsed) => {
             let mut used: Vec<String> = parsed.undeclared_variables(true).into_iter().collect();
             used.sort();
-            for name in used.iter().filter(|name| !is_known(name)) {
+            used.retain(|name| !is_known(name));
+            if used.is_empty() {
+                rendered(template, body, errors);
+            }
+            for name in &used {
                 let line = body
                     .lines()
                     .position(|line| line.contains(name.as_str()))
@@ -85,6 +89,22 @@ fn text(template: &Document<PromptTemplateSpec>, errors: &mut Vec<ConfigError>) 
                     format!("there is no variable `{name}`{hint}"),
                 ));
             }
+        }
+    }
+}
+
+/// Renders the text with values such as runs have: it gets through, and every block is there and
+/// says something. What stands in a comment or under a condition that does not hold is not there.
+fn rendered(template: &Document<PromptTemplateSpec>, body: &str, errors: &mut Vec<ConfigError>) {
+    let name = template.name.to_string();
+    match render(&name, body, &sample(template.spec.kind)) {
+        Err(error) => {
+            let message = format!("the template does not render: {}", error.detail);
+            errors.push(in_text(template, error.line.saturating_sub(1), message));
+        }
+        Ok(text) => {
+            let wrong = lacking_blocks(&text).into_iter();
+            errors.extend(wrong.map(|message| in_text(template, 0, message)));
         }
     }
 }
