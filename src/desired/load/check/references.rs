@@ -173,6 +173,11 @@ fn stages(objects: &Objects, errors: &mut Vec<ConfigError>) {
             let others = others.filter(|other| *other != stage.kind.as_str());
             among(model, &path, ("stage", earlier.as_str()), others, errors);
         }
+        if stage.entry.reviewed && stage.entry.after.is_empty() {
+            let path = ["spec", "stages", &index, "entry", "reviewed"];
+            let message = "`reviewed` is about the stages of `after`, which names none";
+            errors.push(model.error(&path, Code::InvalidValue, message));
+        }
         stage_labels(objects, model, &index, stage, errors);
         answers::check(model, &index, stage, errors);
     }

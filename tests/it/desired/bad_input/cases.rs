@@ -391,6 +391,14 @@ pub(super) const BETWEEN: &[Case] = &[
     ),
     case(
         "stages.yaml",
+        ("entry:\n", "entry:\n        reviewed: true\n"),
+        (17, 19),
+        "/spec/stages/0/entry/reviewed",
+        Code::InvalidValue,
+        "names none",
+    ),
+    case(
+        "stages.yaml",
         ("name: verdict", "name: questions"),
         (165, 17),
         "/spec/stages/7/answer/0/name",
