@@ -192,24 +192,17 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         LabelMeaning::Reasoning(effort) => Some(effort.as_str().to_owned()),
         _ => None,
     })?;
-    let default = |own: bool| {
-        if own {
-            ChoiceSource::AgentDefault
-        } else {
-            ChoiceSource::PlatformDefault
-        }
-    };
     let default_model = || desired.default_model(agent.spec).to_owned();
     let (model, model_source) = match model {
         Some((model, _)) if desired.platform.models.lacks_subscription(&model) => {
             (default_model(), ChoiceSource::NoSubscription)
         }
         Some(chosen) => chosen,
-        None => (default_model(), default(agent.spec.model.is_some())),
+        None => (default_model(), default_of(agent.spec.model.is_some())),
     };
     let (reasoning, reasoning_source) = reasoning.unwrap_or_else(|| {
         let effort = desired.default_reasoning(agent.spec);
-        let source = default(agent.spec.reasoning.is_some());
+        let source = default_of(agent.spec.reasoning.is_some());
         (effort.as_str().to_owned(), source)
     });
     let cli = desired
@@ -240,6 +233,9 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         reasoning_source,
         locale: desired.locale(project).clone(),
         template: template.name.to_string(),
+        template_scope: template.scope.as_str().to_owned(),
+        template_locale: (template.locale != *desired.locale(project))
+            .then(|| template.locale.clone()),
         template_hash: template.hash(),
         prompt_hash: content_hash(prompt.as_bytes()),
         prompt,
@@ -272,6 +268,15 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         revises: parts.pull.map(|pull| pull.number),
         reviews: super::review::known(index, parts.pull),
     })
+}
+
+/// Whose default it is: the agent's own, or the platform's.
+const fn default_of(own: bool) -> ChoiceSource {
+    if own {
+        ChoiceSource::AgentDefault
+    } else {
+        ChoiceSource::PlatformDefault
+    }
 }
 
 /// Where the program's model calls go, and what they may use; `None` where it makes none through

@@ -19,7 +19,7 @@ use super::{
     project::{Member, ProjectSpec},
     schedule::{PushTrigger, ScheduleSpec},
     stage::{StageModelSpec, StageSpec},
-    template::{Template, TemplateKey, TemplateKind},
+    template::{Template, TemplateKey, TemplateKind, TemplateScope},
 };
 use crate::domain::{
     agent_cli::AgentCli,
@@ -303,7 +303,8 @@ impl Desired {
     ///
     /// Tried in this order: the locale asked for, the project's, the
     /// platform's, `en`; and in each the project's own template before the
-    /// platform's.
+    /// platform's. Where the platform has none, those that are part of the
+    /// program were put in its place when the config was loaded.
     pub fn template_for(
         &self,
         project: &ProjectKey,
@@ -382,10 +383,11 @@ impl Desired {
                 + project.approvals.len()
                 + project.templates.len()
         };
+        let written = |template: &&Template| template.scope != TemplateScope::BuiltIn;
         3 + self.agents.len()
             + self.policies.len()
             + self.approvals.len()
-            + self.templates.len()
+            + self.templates.values().filter(written).count()
             + self.projects.values().map(count).sum::<usize>()
     }
 }

@@ -55,10 +55,23 @@ impl TemplateKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TemplateScope {
+    /// The program itself.
+    BuiltIn,
     /// The root of the config repo.
     Platform,
     /// The project's own folder.
     Project,
+}
+
+impl TemplateScope {
+    /// The name as runs keep it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "built-in",
+            Self::Platform => "platform",
+            Self::Project => "project",
+        }
+    }
 }
 
 /// What a template is for, as `AGENT/STAGE/KIND/LOCALE`.
@@ -133,21 +146,21 @@ pub fn block_mark(block: &str) -> String {
 pub fn lacking_blocks(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut rest = text;
-    let mut before: Option<String> = None;
+    let mut before = None;
+    let empty = |mark: Option<String>, words: &str| {
+        let mark = mark.filter(|_| words.trim().is_empty())?;
+        Some(format!("block `{mark}` is empty"))
+    };
     for mark in BLOCKS.map(block_mark) {
         let Some((above, below)) = rest.split_once(&mark) else {
             wrong.push(format!("block `{mark}` is missing or out of order"));
             continue;
         };
-        wrong.extend(before.filter(|_| above.trim().is_empty()).map(is_empty));
+        wrong.extend(empty(before, above));
         (rest, before) = (below, Some(mark));
     }
-    wrong.extend(before.filter(|_| rest.trim().is_empty()).map(is_empty));
+    wrong.extend(empty(before, rest));
     wrong
-}
-
-fn is_empty(mark: String) -> String {
-    format!("block `{mark}` is empty")
 }
 
 /// Values such as a run's prompt is rendered with, all variables among them.

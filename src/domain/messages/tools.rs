@@ -8,7 +8,7 @@ use super::{
     words::{Catalogue as _, words},
 };
 use crate::domain::{
-    ids::Locale,
+    ids::{LabelName, Locale},
     tools::{ToolGrant, ToolName},
 };
 
@@ -54,9 +54,9 @@ pub fn tools_block(locale: &Locale, grant: &ToolGrant) -> String {
     let has = |tools: &[ToolName]| tools.iter().any(|tool| grant.tools.contains(tool));
     let puts_on = has(&[ToolName::LabelsAdd, ToolName::LabelsTransition]);
     let writes = puts_on || has(&[ToolName::LabelsRemove]);
-    let labels = grant.labels.iter().map(|label| label.as_str());
+    let labels = grant.labels.iter().map(LabelName::as_str);
     let writable = labels.chain(grant.patterns.iter().map(String::as_str));
-    let requests = grant.requests.iter().map(|label| label.as_str());
+    let requests = grant.requests.iter().map(LabelName::as_str);
     let lines = [
         (writes, Word::Writable, spans(writable)),
         (puts_on, Word::Requests, spans(requests)),

@@ -7,6 +7,7 @@ use minijinja::Environment;
 use crate::{
     desired::{
         load::{
+            built_in,
             document::{Document, Scope},
             error::{Code, ConfigError},
             objects::Objects,
@@ -168,14 +169,15 @@ fn kinds(stage: &StageSpec) -> impl Iterator<Item = TemplateKind> {
     [TemplateKind::Work].into_iter().chain(review)
 }
 
-/// Whether there is a template in one of some locales, the platform's or a project's own.
+/// Whether there is a template in one of some locales: the platform's, a project's own or one that
+/// is part of the program.
 fn exists(
     objects: &Objects,
     own: Option<&Scope>,
     wanted: (&AgentKey, &StageKind, TemplateKind),
     locales: &[&Locale],
 ) -> bool {
-    let mut templates = objects.templates.iter();
+    let mut templates = objects.templates.iter().chain(built_in::templates());
     templates.any(|template| {
         let spec = &template.spec;
         (template.scope == Scope::Platform || Some(&template.scope) == own)

@@ -240,3 +240,25 @@ fn a_policy_under_a_new_name_stays_below_what_the_platforms_policies_allow() {
         ],
     );
 }
+
+#[test]
+fn the_programs_own_templates_stand_in_where_a_platform_has_none() {
+    let broken = Broken::new();
+    std::fs::remove_dir_all(broken.folder.path().join("prompts/qa")).unwrap();
+    let dev = broken.folder.path().join("prompts/dev/work.ru.md");
+    std::fs::remove_file(dev).unwrap();
+    let desired = loaded(&broken);
+    let demo = ProjectKey::from("demo");
+    let found = |agent: &str, locale: &str| {
+        let (agent, stage) = (AgentKey::from(agent), StageKind::from(agent));
+        let locale = Locale::from(locale);
+        let found = desired.template_for(&demo, &agent, &stage, TemplateKind::Work, &locale);
+        found.map(|it| (it.scope.as_str(), it.locale.as_str().to_owned()))
+    };
+    assert_eq!(found("qa", "ru"), Some(("built-in", "ru".to_owned())));
+    assert_eq!(found("qa", "en"), Some(("built-in", "en".to_owned())));
+    // What a platform wrote is not mixed with what it did not.
+    assert_eq!(found("dev", "ru"), Some(("platform", "en".to_owned())));
+    let whole = loaded(&Broken::new());
+    assert_eq!(whole.objects() - desired.objects(), 5);
+}
