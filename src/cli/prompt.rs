@@ -144,9 +144,13 @@ fn print(frozen: &FrozenRun, output: Output) -> anyhow::Result<()> {
     }
     writeln!(
         io::stderr(),
-        "template {} ({}), agent {}, model {} ({}), reasoning {} ({}), config {}, SHA-256 {}",
+        "template {} ({}{}), agent {}, model {} ({}), reasoning {} ({}), config {}, SHA-256 {}",
         frozen.template,
-        frozen.locale,
+        match frozen.template_scope.as_str() {
+            "" => String::new(),
+            scope => format!("{scope}, "),
+        },
+        frozen.template_locale.as_ref().unwrap_or(&frozen.locale),
         frozen.agent,
         frozen.model.as_deref().unwrap_or("-"),
         frozen.model_source,

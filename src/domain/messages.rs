@@ -18,7 +18,9 @@ mod learning;
 mod neutral;
 mod pull_request;
 mod reasons;
+mod rules;
 mod status;
+mod tools;
 mod trigger;
 mod words;
 
@@ -29,13 +31,15 @@ pub use answers::answers_block;
 pub use approval::{approval_comment, approval_comment_key};
 pub use asked::asked_block;
 pub use learning::{learning_block, learning_comment, learning_comment_key};
-pub use neutral::{neutralise, one_line};
+pub use neutral::{neutralise, one_line, without_marks};
 pub use pull_request::{PullRequestBody, pull_request_body, pull_request_title};
 pub use reasons::{is_known_reason, reason_for};
+pub use rules::rules_block;
 pub use status::{
     Leaves, Phase, StatusComment, StopCause, TimelineEntry, TimelineStep, status_comment,
     status_comment_key,
 };
+pub use tools::tools_block;
 pub use trigger::{
     BlockedComment, ConflictComment, ConflictState, Obstacle, RefusalComment, blocked_comment,
     blocked_comment_key, conflict_comment, conflict_comment_key, is_answered, refusal_comment,

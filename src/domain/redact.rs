@@ -187,6 +187,17 @@ fn after_schemes(text: &str, found: &mut Vec<Range<usize>>) {
     }
 }
 
+/// Where a text that nobody meant to hold a secret shows one: a token of a known maker,
+/// credentials in an address, or what follows `Bearer` or `Basic` and is no word.
+pub fn shown_secret(text: &str) -> Option<usize> {
+    let mut found = Vec::new();
+    after_schemes(text, &mut found);
+    found.retain(|place| text[place.clone()].contains(|c: char| c.is_ascii_digit()));
+    in_addresses(text, &mut found);
+    marked(text, &mut found);
+    found.into_iter().map(|place| place.start).min()
+}
+
 /// `://user:secret@`.
 fn in_addresses(text: &str, found: &mut Vec<Range<usize>>) {
     let inner = |c: char| !(c == '/' || c.is_whitespace() || "\"'<>".contains(c));
@@ -274,6 +285,15 @@ mod tests {
         ] {
             assert_eq!(redact(kept), kept);
         }
+    }
+
+    #[test]
+    fn a_text_shows_a_secret_where_one_stands_and_not_where_words_do() {
+        let token = format!("a\nb ghp_{}", "a1".repeat(18));
+        assert_eq!(shown_secret(&token), Some(4));
+        assert!(shown_secret("Authorization: Bearer abc1def2.ghi").is_some());
+        assert!(shown_secret("clone https://ada:pa55@forge.example/x.git").is_some());
+        assert_eq!(shown_secret("Ask for basic understanding first."), None);
     }
 
     #[test]

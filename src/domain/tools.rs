@@ -119,7 +119,7 @@ impl ToolGrant {
         } else if self
             .patterns
             .iter()
-            .any(|pattern| matches(pattern, &label.folded()))
+            .any(|pattern| covers_label(pattern, label.as_str()))
         {
             LabelWish::Write
         } else {
@@ -128,9 +128,11 @@ impl ToolGrant {
     }
 }
 
-/// Whether a folded label is the pattern, or begins with what stands before its `*`.
-fn matches(pattern: &str, label: &str) -> bool {
-    let pattern = LabelName::new(pattern).folded();
+/// Whether a label, or a narrower pattern, is the pattern or begins with what stands before
+/// its `*`.
+pub fn covers_label(pattern: &str, label: &str) -> bool {
+    let fold = |text: &str| LabelName::new(text).folded();
+    let (pattern, label) = (fold(pattern), fold(label));
     pattern
         .strip_suffix('*')
         .map_or(pattern == label, |start| label.starts_with(start))

@@ -164,6 +164,11 @@ pub enum WaitReason {
         /// That stage.
         stage: StageKind,
     },
+    /// The work of a stage that must come first has not passed its review.
+    Unreviewed {
+        /// That stage.
+        stage: StageKind,
+    },
     /// The project or platform is suspended.
     Suspended,
     /// No last good config, or it does not know stage or agent.

@@ -7,9 +7,13 @@ use super::{
     freeze::{Parts, namespace},
     index::Index,
 };
-use crate::domain::forge::{AccountKind, Actor, Comment, Review, ReviewState};
+use crate::domain::{
+    forge::{AccountKind, Actor, Comment, Review, ReviewState},
+    messages::without_marks,
+};
 
-/// The variables of a run's prompt, but for the template's locale.
+/// The variables of a run's prompt, but for the template's locale. None of them begins a block:
+/// most of them are foreign words.
 pub(super) fn context(index: &Index<'_>, parts: &Parts<'_>, model: &str, reasoning: &str) -> Value {
     let Parts {
         run, mirror, issue, ..
@@ -20,7 +24,7 @@ pub(super) fn context(index: &Index<'_>, parts: &Parts<'_>, model: &str, reasoni
             "url": pull.html_url, "head": pull.head, "base": pull.base,
         })
     });
-    json!({
+    let mut context = json!({
         "run": { "id": run.id },
         "project": { "key": parts.project, "name": project_name(parts) },
         "repository": { "full_name": mirror.record.name.to_string(), "url": mirror.record.html_url },
@@ -37,7 +41,18 @@ pub(super) fn context(index: &Index<'_>, parts: &Parts<'_>, model: &str, reasoni
         "stage": { "kind": run.kind.stage, "revise": run.kind.revise },
         "namespace": namespace(index, parts),
         "review": { "comments": review_comments(index, parts) },
-    })
+    });
+    take_marks(&mut context);
+    context
+}
+
+fn take_marks(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = without_marks(text),
+        Value::Array(values) => values.iter_mut().for_each(take_marks),
+        Value::Object(fields) => fields.values_mut().for_each(take_marks),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 fn project_name<'a>(parts: &Parts<'a>) -> &'a str {

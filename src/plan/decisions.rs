@@ -20,17 +20,17 @@ use super::{
     index::Index,
 };
 use crate::{
-    desired::model::{Desired, Member, MemberRole, ProjectSpec},
+    desired::model::{Desired, Member, MemberRole, ProjectSpec, StateKind},
     domain::{
         approval::{
             Approval, ApprovalMode, ApprovalState, Command, DecidedVia, Decision, DecisionFact,
             Verdict, commands_in,
         },
-        forge::{AccountKind, Actor, Comment},
+        forge::{AccountKind, Actor, Comment, IssueEventKind},
         ids::{CommentId, RepositoryId, Subject},
         report::ReportState,
         snapshot::StoreSnapshot,
-        trigger::RefusalReason,
+        trigger::{Disposition, RefusalReason, Trigger},
     },
 };
 
@@ -309,10 +309,31 @@ pub(super) fn report_strays(plan: &mut PlanBuilder<'_>, thread: &Thread<'_>) {
     }
 }
 
-/// Whose rights decide about open requests, and so are read.
+/// Whoever put the label for approved work on an issue where a stage waits for that.
+fn approvers(desired: &Desired, rows: &StoreSnapshot) -> Vec<(RepositoryId, Actor)> {
+    let Some(label) = desired.labels.state.get(StateKind::Approved) else {
+        return Vec::new();
+    };
+    let asks = |trigger: &&Trigger| {
+        let stage = desired.stage(&trigger.kind.stage);
+        matches!(trigger.disposition, Disposition::Waiting(_))
+            && stage.is_some_and(|stage| stage.entry.reviewed)
+    };
+    let waiting = rows.triggers.iter().filter(asks);
+    let repositories: BTreeSet<_> = waiting.map(|it| it.identity.repository).collect();
+    let put_on = rows.events.iter().filter(|event| {
+        matches!(&event.what, IssueEventKind::Labeled { label: on } if *on == label.name)
+            && repositories.contains(&event.repository)
+    });
+    put_on
+        .filter_map(|event| Some((event.repository, event.actor.clone()?)))
+        .collect()
+}
+
+/// Whose rights decide about open requests and about finished work, and so are read.
 pub fn deciders(desired: &Desired, rows: &StoreSnapshot) -> Vec<(RepositoryId, Actor)> {
     let open = rows.approvals.iter().filter(|row| !row.state.is_terminal());
-    let mut found = Vec::new();
+    let mut found = approvers(desired, rows);
     for approval in open {
         let Some(project) = desired.project(&approval.project) else {
             continue;

@@ -150,7 +150,12 @@ const BEHIND: &str = "waits behind what was granted before on the same work item
 pub(super) fn contends(judged: &Judged) -> bool {
     matches!(
         judged,
-        Judged::Ready | Judged::Wait(WaitReason::Blocked { .. } | WaitReason::StageMissing { .. })
+        Judged::Ready
+            | Judged::Wait(
+                WaitReason::Blocked { .. }
+                    | WaitReason::StageMissing { .. }
+                    | WaitReason::Unreviewed { .. }
+            )
     )
 }
 

@@ -11,6 +11,7 @@ use crate::{
     desired::model::{
         AgentView, ClosesIssue, Desired, LabelMeaning, LabelsAfter, RbacProfile, RuntimeMode,
         StageSpec, Template, TemplateKind,
+        template::{block_mark, lacking_blocks},
     },
     domain::{
         agent_cli::AgentCli,
@@ -19,10 +20,11 @@ use crate::{
         forge::{Issue, PullRequest},
         ids::{BranchName, CommitSha, LabelName, Locale, ProjectKey, Revision, Subject},
         marker::runs_marked_in,
-        messages::{asked_block, learning_block},
+        messages::{asked_block, learning_block, rules_block, tools_block},
         mirror::RepositoryMirror,
         model_route::ModelRoute,
         run::{ChoiceSource, CommitIdentity, FrozenRun, PullRequestRule, Run},
+        tools::ToolGrant,
     },
     prompts::render::render,
 };
@@ -190,31 +192,25 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         LabelMeaning::Reasoning(effort) => Some(effort.as_str().to_owned()),
         _ => None,
     })?;
-    let default = |own: bool| {
-        if own {
-            ChoiceSource::AgentDefault
-        } else {
-            ChoiceSource::PlatformDefault
-        }
-    };
     let default_model = || desired.default_model(agent.spec).to_owned();
     let (model, model_source) = match model {
         Some((model, _)) if desired.platform.models.lacks_subscription(&model) => {
             (default_model(), ChoiceSource::NoSubscription)
         }
         Some(chosen) => chosen,
-        None => (default_model(), default(agent.spec.model.is_some())),
+        None => (default_model(), default_of(agent.spec.model.is_some())),
     };
     let (reasoning, reasoning_source) = reasoning.unwrap_or_else(|| {
         let effort = desired.default_reasoning(agent.spec);
-        let source = default(agent.spec.reasoning.is_some());
+        let source = default_of(agent.spec.reasoning.is_some());
         (effort.as_str().to_owned(), source)
     });
     let cli = desired
         .cli(agent.spec)
         .ok_or_else(|| NotYet::Wait("the agent's program is not in the config".to_owned()))?
         .into_owned();
-    let (template, prompt) = prompt(index, parts, &model, &reasoning)?;
+    let tools = tools::grant(desired, project, policy);
+    let (template, prompt) = prompt(index, parts, (&model, &reasoning), &tools)?;
     // Who gets the repository alone has nothing to do in the cluster.
     let profile = match stage.runtime_mode {
         RuntimeMode::FullEnv => agent.spec.rbac_profile.as_str(),
@@ -228,7 +224,7 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         policy: agent.spec.policy.to_string(),
         image: agent.spec.image.clone(),
         models: models(desired, project, &cli, &model)?,
-        tools: tools::grant(desired, project, policy),
+        tools,
         cli,
         environment: agent.spec.environment.clone(),
         model: Some(model),
@@ -237,6 +233,9 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         reasoning_source,
         locale: desired.locale(project).clone(),
         template: template.name.to_string(),
+        template_scope: template.scope.as_str().to_owned(),
+        template_locale: (template.locale != *desired.locale(project))
+            .then(|| template.locale.clone()),
         template_hash: template.hash(),
         prompt_hash: content_hash(prompt.as_bytes()),
         prompt,
@@ -269,6 +268,15 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         revises: parts.pull.map(|pull| pull.number),
         reviews: super::review::known(index, parts.pull),
     })
+}
+
+/// Whose default it is: the agent's own, or the platform's.
+const fn default_of(own: bool) -> ChoiceSource {
+    if own {
+        ChoiceSource::AgentDefault
+    } else {
+        ChoiceSource::PlatformDefault
+    }
 }
 
 /// Where the program's model calls go, and what they may use; `None` where it makes none through
@@ -417,11 +425,13 @@ fn one_of(
     Ok(None)
 }
 
+/// The template's words between the platform's own: what always holds above them, the tools
+/// above what is foreign, and what is asked of the answer below.
 fn prompt<'a>(
     index: &Index<'_>,
     parts: &Parts<'a>,
-    model: &str,
-    reasoning: &str,
+    (model, reasoning): (&str, &str),
+    tools: &ToolGrant,
 ) -> Result<(&'a Template, String), NotYet> {
     let Parts {
         run,
@@ -446,8 +456,17 @@ fn prompt<'a>(
         .ok_or_else(|| NotYet::Wait("the config has no prompt template for this run".to_owned()))?;
     let mut context = context(index, parts, model, reasoning);
     context["locale"] = json!(template.locale);
-    let mut text = render(&template.name.to_string(), &template.body, &context)
+    let name = template.name.to_string();
+    let said = render(&name, &template.body, &context)
         .map_err(|error| NotYet::Never(error.to_string()))?;
+    // Rendered with other values it was whole when it was taken.
+    if let Some(wrong) = lacking_blocks(&said).into_iter().next() {
+        return Err(NotYet::Never(format!("prompt template `{name}`: {wrong}")));
+    }
+    let mark = block_mark("context");
+    let tools = tools_block(&template.locale, tools);
+    let said = said.replacen(&mark, &format!("{tools}{mark}"), 1);
+    let mut text = format!("{}\n{said}", rules_block(&template.locale));
     let asked: Vec<_> = asked(parts, &template.locale).collect();
     text.push_str(&asked_block(&template.locale, &asked));
     if learns(parts) {

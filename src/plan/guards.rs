@@ -4,15 +4,16 @@
 //! The page of stages in `docs/` is written from the same table.
 
 use super::{
+    authority::{Account, Verdict, judge_account},
     disposition::{Judged, wait_config},
     index::Index,
     reopen,
     revise::{is_rebuilt, revised_pull},
 };
 use crate::{
-    desired::model::{Desired, LabelMeaning, StageSpec, Suspend},
+    desired::model::{Desired, LabelMeaning, StageSpec, StateKind, Suspend},
     domain::{
-        forge::Issue,
+        forge::{Issue, SubjectState},
         ids::{LabelName, ProjectKey, StageKind, Subject},
         run::{PullRequestRule, Run, RunState},
         trigger::{RefusalReason, Trigger, TriggerSource, WaitReason},
@@ -32,7 +33,7 @@ pub struct Guard {
 }
 
 /// All guards, in the order in which they are asked.
-pub const GUARDS: [Guard; 7] = [
+pub const GUARDS: [Guard; 8] = [
     Guard {
         name: "stage",
         asks: "the config knows the stage",
@@ -62,6 +63,12 @@ pub const GUARDS: [Guard; 7] = [
         asks: "a run of each stage in `entry.after` has succeeded on the issue",
         otherwise: "waits until one has, and says so on the issue",
         holds: earlier_stages_done,
+    },
+    Guard {
+        name: "reviewed",
+        asks: "with `entry.reviewed`, for new work: of each stage in `entry.after` a pull request is merged, or one is open or none was needed and an owner of the project has put on the label for `approved`",
+        otherwise: "waits for that, and says so on the issue",
+        holds: earlier_stages_reviewed,
     },
     Guard {
         name: "suspend",
@@ -169,17 +176,25 @@ fn earlier_stages_done(asked: &Asked<'_>) -> Judged {
     })
 }
 
-/// Whether a stage has succeeded on a work item. Where a restored database has forgotten the
-/// run, that its label was taken off by us speaks for it.
-fn has_succeeded(index: &Index<'_>, work_item: Subject, stage: &StageKind) -> bool {
-    let mut runs = index.runs_on(work_item).iter();
-    let by_run = runs.any(|run| {
+/// The runs of a stage that succeeded on a work item and were not superseded.
+fn succeeded<'a>(
+    index: &'a Index<'_>,
+    work_item: Subject,
+    stage: &'a StageKind,
+) -> impl Iterator<Item = &'a Run> {
+    let runs = index.runs_on(work_item).iter().copied();
+    runs.filter(move |run| {
         run.kind.stage == *stage
             && run.state == RunState::Succeeded
             && !lacks_pull_request(run)
             && !reopen::is_superseded(index, run)
-    });
-    by_run
+    })
+}
+
+/// Whether a stage has succeeded on a work item. Where a restored database has forgotten the
+/// run, that its label was taken off by us speaks for it.
+fn has_succeeded(index: &Index<'_>, work_item: Subject, stage: &StageKind) -> bool {
+    succeeded(index, work_item, stage).next().is_some()
         || index.consumed().iter().any(|trigger| {
             trigger.kind.stage == *stage
                 && trigger.identity.repository == work_item.repository
@@ -192,6 +207,86 @@ fn lacks_pull_request(run: &Run) -> bool {
     let frozen = run.frozen.as_ref();
     let wanted = frozen.is_some_and(|frozen| frozen.pull_request == PullRequestRule::Required);
     wanted && run.pull_request.is_none()
+}
+
+/// How far the review of a stage's work has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Review {
+    /// Its pull requests were closed without a merge.
+    Dropped,
+    /// It lies before people; so does what a restored database has forgotten.
+    Open,
+    /// It is merged.
+    Merged,
+}
+
+/// A revise goes on with what began when this held.
+fn earlier_stages_reviewed(asked: &Asked<'_>) -> Judged {
+    let entry = asked.stage().map(|stage| &stage.entry);
+    let Some(entry) = entry.filter(|entry| entry.reviewed && !asked.trigger.kind.revise) else {
+        return Judged::Ready;
+    };
+    let work_item = asked.work_item();
+    let of = |stage| review_of(asked.index, work_item, stage);
+    let Some(stage) = entry.after.iter().min_by_key(|stage| of(stage)) else {
+        return Judged::Ready;
+    };
+    let unreviewed = || {
+        let stage = stage.clone();
+        Judged::Wait(WaitReason::Unreviewed { stage })
+    };
+    match of(stage) {
+        Review::Merged => Judged::Ready,
+        Review::Dropped => unreviewed(),
+        Review::Open => match approval(asked, work_item) {
+            Some(Verdict::Entitled) => Judged::Ready,
+            Some(Verdict::Wait(reason)) => Judged::Wait(reason),
+            Some(Verdict::Refuse(_)) | None => unreviewed(),
+        },
+    }
+}
+
+fn review_of(index: &Index<'_>, work_item: Subject, stage: &StageKind) -> Review {
+    let runs = succeeded(index, work_item, stage);
+    let of_run = |run: &Run| {
+        let Some(number) = run.pull_request else {
+            return Review::Open;
+        };
+        let repository = work_item.repository;
+        match index.pulls.get(&Subject { repository, number }) {
+            Some(pull) if pull.merged => Review::Merged,
+            Some(pull) if pull.state == SubjectState::Open => Review::Open,
+            // One that is not read is not known to be open.
+            _ => Review::Dropped,
+        }
+    };
+    runs.map(of_run).max().unwrap_or(Review::Open)
+}
+
+/// Whether whoever put on the label for approved work owns the project; `None` where it is not
+/// on the issue. What a later run leaves takes it off, so it speaks of what is there now.
+fn approval(asked: &Asked<'_>, work_item: Subject) -> Option<Verdict> {
+    let label = asked.desired.labels.state.get(StateKind::Approved)?;
+    let issue = asked.index.issues.get(&work_item)?;
+    if !issue.labels.contains(&label.name) {
+        return None;
+    }
+    let mut put_on = asked.index.sightings(work_item).iter().rev();
+    let event = put_on
+        .find(|seen| *seen.label == label.name && seen.withdrawn_by.is_none())?
+        .event;
+    let account = Account {
+        repository: work_item.repository,
+        actor: event.actor.as_ref()?,
+        via_app: event.via_app.as_ref(),
+    };
+    let spec = &asked.desired.project(asked.project)?.spec;
+    Some(judge_account(
+        asked.index,
+        spec,
+        &account,
+        spec.owner_role(),
+    ))
 }
 
 fn not_suspended(asked: &Asked<'_>) -> Judged {

@@ -100,6 +100,7 @@ fn starts(desired: &Desired, stage: &StageSpec) -> [String; 7] {
         RuntimeMode::CodeOnly => "the repository alone",
     };
     let after = stage.entry.after.iter().map(|stage| code(stage.as_str()));
+    let reviewed = stage.entry.reviewed.then(|| "reviewed".to_owned());
     let states = stage.entry.without_states.iter();
     let states = states.filter_map(|state| desired.labels.state.get(*state));
     let needs = stage.entry.without_needs.iter();
@@ -111,7 +112,7 @@ fn starts(desired: &Desired, stage: &StageSpec) -> [String; 7] {
         label(true),
         code(stage.agent.as_str()),
         mode.to_owned(),
-        joined(after),
+        joined(after.chain(reviewed)),
         joined(blocked),
     ]
 }

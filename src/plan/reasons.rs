@@ -64,6 +64,9 @@ pub(super) fn wait_text(reason: &WaitReason) -> String {
         WaitReason::StageMissing { stage } => {
             format!("waits: stage `{stage}` has not succeeded on this issue")
         }
+        WaitReason::Unreviewed { stage } => {
+            format!("waits: the work of stage `{stage}` has not passed its review")
+        }
         WaitReason::Blocked { label } => format!("waits: label `{label}` is on the issue"),
         WaitReason::Suspended => "waits: the project or platform is suspended".to_owned(),
         WaitReason::PullRequestUnknown => {

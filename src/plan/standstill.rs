@@ -15,14 +15,17 @@ use super::{
     index::Index,
     reasons::wait_state,
 };
-use crate::domain::{
-    effect::Effect,
-    event::EventKind,
-    ids::{IssueNumber, LabelName, RepositoryId, StageKind, Subject},
-    messages::{self, BlockedComment, ConflictComment, ConflictState, Obstacle},
-    report::ReportState,
-    run::RunState,
-    trigger::{Trigger, TriggerKind, WaitReason},
+use crate::{
+    desired::model::StateKind,
+    domain::{
+        effect::Effect,
+        event::EventKind,
+        ids::{IssueNumber, LabelName, RepositoryId, StageKind, Subject},
+        messages::{self, BlockedComment, ConflictComment, ConflictState, Obstacle},
+        report::ReportState,
+        run::RunState,
+        trigger::{Trigger, TriggerKind, WaitReason},
+    },
 };
 
 /// What a conflict is known by: its labels, folded and in order.
@@ -75,6 +78,13 @@ fn obstacle(index: &Index<'_>, work_item: Subject, reason: WaitReason) -> Option
             Some(Obstacle::Stage {
                 label: label.map(|label| label.name.clone()),
                 stage: kind.stage,
+            })
+        }
+        WaitReason::Unreviewed { stage } => {
+            let label = index.desired()?.labels.state.get(StateKind::Approved);
+            Some(Obstacle::Review {
+                stage,
+                label: label.map(|label| label.name.clone()),
             })
         }
         _ => None,
@@ -227,6 +237,7 @@ fn step_obstacle(
         None => json!(null),
         Some(Obstacle::Label(label)) => json!({ "label": label }),
         Some(Obstacle::Stage { stage, .. }) => json!({ "stage": stage }),
+        Some(Obstacle::Review { stage, .. }) => json!({ "review": stage }),
     };
     let event = event::of_platform(
         EventKind::TriggerBlocked,

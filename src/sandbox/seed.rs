@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::desired::load::BUILT_IN_PROMPTS;
+
 use super::github::{GitHubModel, ModelError, Permission, RepositorySeed, TokenSeed};
 
 /// The organisation that owns the repositories.
@@ -49,7 +51,7 @@ const ISSUES: [(&str, &str, &str); 4] = [
 
 macro_rules! state {
     ($($path:literal),* $(,)?) => {
-        /// The example config repo.
+        /// The example config repo, but for its prompts.
         const STATE: &[(&str, &str)] = &[$(($path, include_str!(concat!("../../state/", $path)))),*];
     };
 }
@@ -74,58 +76,6 @@ state![
     "projects/demo/project.yaml",
     "projects/demo/repositories/hello.yaml",
     "projects/demo/repositories/notes.yaml",
-    "prompts/dev/discussion-work.en.md",
-    "prompts/dev/discussion-work.ru.md",
-    "prompts/dev/review.en.md",
-    "prompts/dev/review.ru.md",
-    "prompts/dev/work.en.md",
-    "prompts/dev/work.ru.md",
-    "prompts/em/plan-review.en.md",
-    "prompts/em/plan-review.ru.md",
-    "prompts/em/plan-work.en.md",
-    "prompts/em/plan-work.ru.md",
-    "prompts/em/release-work.en.md",
-    "prompts/em/release-work.ru.md",
-    "prompts/em/rethink-work.en.md",
-    "prompts/em/rethink-work.ru.md",
-    "prompts/km/self-improve-review.en.md",
-    "prompts/km/self-improve-review.ru.md",
-    "prompts/km/self-improve-work.en.md",
-    "prompts/km/self-improve-work.ru.md",
-    "prompts/pm/intake-review.en.md",
-    "prompts/pm/intake-review.ru.md",
-    "prompts/pm/intake-work.en.md",
-    "prompts/pm/intake-work.ru.md",
-    "prompts/pm/prd-review.en.md",
-    "prompts/pm/prd-review.ru.md",
-    "prompts/pm/prd-work.en.md",
-    "prompts/pm/prd-work.ru.md",
-    "prompts/pm/vision-review.en.md",
-    "prompts/pm/vision-review.ru.md",
-    "prompts/pm/vision-work.en.md",
-    "prompts/pm/vision-work.ru.md",
-    "prompts/qa/qa-review.en.md",
-    "prompts/qa/qa-review.ru.md",
-    "prompts/qa/qa-work.en.md",
-    "prompts/qa/qa-work.ru.md",
-    "prompts/reviewer/doc-audit-review.en.md",
-    "prompts/reviewer/doc-audit-review.ru.md",
-    "prompts/reviewer/doc-audit-work.en.md",
-    "prompts/reviewer/doc-audit-work.ru.md",
-    "prompts/sa/arch-review.en.md",
-    "prompts/sa/arch-review.ru.md",
-    "prompts/sa/arch-work.en.md",
-    "prompts/sa/arch-work.ru.md",
-    "prompts/sa/design-review.en.md",
-    "prompts/sa/design-review.ru.md",
-    "prompts/sa/design-work.en.md",
-    "prompts/sa/design-work.ru.md",
-    "prompts/sre/ops-review.en.md",
-    "prompts/sre/ops-review.ru.md",
-    "prompts/sre/ops-work.en.md",
-    "prompts/sre/ops-work.ru.md",
-    "prompts/sre/postdeploy-work.en.md",
-    "prompts/sre/postdeploy-work.ru.md",
     "stages.yaml",
 ];
 
@@ -198,7 +148,12 @@ pub fn config_files(agent: &SeededAgent, image: Option<&str>) -> BTreeMap<String
         };
         ((*path).to_owned(), text)
     };
-    STATE.iter().map(file).collect()
+    state().map(file).collect()
+}
+
+/// All files of the example config repo.
+fn state() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    STATE.iter().chain(BUILT_IN_PROMPTS)
 }
 
 fn is_agent(path: &str) -> bool {
@@ -282,10 +237,10 @@ mod tests {
             }
         }
         found.sort();
-        let held: Vec<_> = STATE
-            .iter()
+        let mut held: Vec<_> = state()
             .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
             .collect();
+        held.sort();
         assert_eq!(held, found);
     }
 

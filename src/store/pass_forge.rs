@@ -191,7 +191,8 @@ impl HotSubjects {
     /// Open subjects, and those with an unsettled trigger, a run that is not finalized or an
     /// environment that is not gone; with a run's subject also its work item and pull request,
     /// and with a pull request of ours also its work item. With an unsettled trigger also what
-    /// came from its branch, in any state: a restored database may have forgotten its run.
+    /// came from its branch and what earlier runs on its issue made, in any state: a restored
+    /// database may have forgotten its run, and whether that was merged may count.
     /// And those that an unsettled approval is about.
     pub(super) async fn load(
         db: &mut PgConnection,
@@ -221,6 +222,10 @@ impl HotSubjects {
                  union select p.repository_id, p.number from triggers t join forge_pulls p
                      on p.repository_id = t.repository_id and p.head = 'codex/issue-' || t.number
                      where ($1::text[] is null or t.project = any($1)) and not t.settled
+                 union select r.repository_id, r.pull_request from triggers t join runs r
+                     on r.repository_id = t.repository_id and r.work_item = t.number
+                     where ($1::text[] is null or t.project = any($1)) and not t.settled
+                         and r.pull_request is not null
                  union select a.repository_id, a.number from approvals a
                      where ($1::text[] is null or a.project = any($1)) and not a.settled
                  union select repository_id, number from live

@@ -1,8 +1,9 @@
 //! From checked documents to [`Desired`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    built_in,
     document::{Document, Scope},
     error::{Code, ConfigError},
     objects::Objects,
@@ -12,7 +13,7 @@ use crate::{
         Desired, DesiredProject, DesiredRepository, Kind, ObjectName, PromptTemplateSpec,
         RepositorySpec, Template, TemplateKey, TemplateScope,
     },
-    domain::ids::{CommitSha, ProjectKey, RepositoryName},
+    domain::ids::{CommitSha, Locale, ProjectKey, RepositoryName},
 };
 
 /// Builds the whole from documents without errors.
@@ -100,7 +101,36 @@ pub(super) fn assemble(sha: CommitSha, objects: Objects) -> Result<Desired, Conf
             .ok_or_else(|| homeless(&document))?;
         project.repositories.insert(document.name, repository);
     }
+    stand_in(&mut desired);
     Ok(desired)
+}
+
+/// Where the platform has no template of its own that lookups always reach for what an agent does
+/// in a stage, those that are part of the program stand in.
+fn stand_in(desired: &mut Desired) {
+    let reached = [desired.platform.default_locale.clone(), Locale::from("en")];
+    let own = desired.templates.values();
+    let own = own.filter(|own| {
+        reached
+            .iter()
+            .any(|locale| locale.as_str().eq_ignore_ascii_case(own.locale.as_str()))
+    });
+    let own: BTreeSet<_> = own
+        .map(|own| (own.agent.clone(), own.stage.clone(), own.kind))
+        .collect();
+    for document in built_in::templates() {
+        let (key, mut template) = template(document);
+        let of = (
+            template.agent.clone(),
+            template.stage.clone(),
+            template.kind,
+        );
+        let known = desired.agents.contains_key(&of.0) && desired.stage(&of.1).is_some();
+        if known && !own.contains(&of) {
+            template.scope = TemplateScope::BuiltIn;
+            desired.templates.entry(key).or_insert(template);
+        }
+    }
 }
 
 fn first<T>(documents: Vec<Document<T>>) -> Option<T> {

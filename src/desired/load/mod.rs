@@ -9,6 +9,7 @@
 //! [`read_folder`]; reading a commit is `source/`.
 
 mod assemble;
+mod built_in;
 mod check;
 mod document;
 mod error;
@@ -19,6 +20,7 @@ mod schema_check;
 mod suggest;
 mod yaml;
 
+pub use built_in::BUILT_IN_PROMPTS;
 pub use error::{Code, ConfigError};
 
 pub(crate) use files::{MAX_FOLDERS, is_candidate, is_hidden};

@@ -15,7 +15,7 @@ pub struct AgentSpec {
     #[serde(default)]
     pub display_name: String,
     /// What it is responsible for.
-    #[serde(default)]
+    #[schemars(length(min = 1))]
     pub responsibility: String,
     /// Whether it may start runs. What already runs goes on.
     #[serde(default = "enabled")]

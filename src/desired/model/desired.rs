@@ -19,7 +19,7 @@ use super::{
     project::{Member, ProjectSpec},
     schedule::{PushTrigger, ScheduleSpec},
     stage::{StageModelSpec, StageSpec},
-    template::{Template, TemplateKey, TemplateKind},
+    template::{Template, TemplateKey, TemplateKind, TemplateScope},
 };
 use crate::domain::{
     agent_cli::AgentCli,
@@ -224,9 +224,13 @@ impl Desired {
         Some(AgentView { key, spec })
     }
 
-    /// The agent that does a stage in a project.
+    /// The agent that does a stage in a project: the one that the project names, else the stage
+    /// model's.
     pub fn agent_for(&self, project: &ProjectKey, stage: &StageKind) -> Option<AgentView<'_>> {
-        self.agent(project, &self.stage(stage)?.agent)
+        let usual = &self.stage(stage)?.agent;
+        let own = self.project(project);
+        let own = own.and_then(|project| project.spec.agents.get(stage));
+        self.agent(project, own.unwrap_or(usual))
     }
 
     /// The program that an agent is; `None` only where the config was never checked.
@@ -250,7 +254,8 @@ impl Desired {
     ///
     /// The platform's default policy and the one that the project names both
     /// hold, the stricter word of each. A policy from the project's own folder
-    /// alone can only narrow what holds where there is none: the owner decides.
+    /// alone can only narrow what holds where there is none: the owner decides. Where the
+    /// project named another agent for the stage, what is said of the usual one holds too.
     pub fn approval_terms(&self, project: &ProjectKey, asked: &Asked<'_>) -> Terms {
         let default = self.platform.approval_policy.as_ref();
         let default = default.and_then(|name| self.approvals.get(name));
@@ -259,7 +264,12 @@ impl Desired {
             let own = project.approvals.get(name).map(|policy| (policy, true));
             own.or_else(|| self.approvals.get(name).map(|policy| (policy, false)))
         });
-        let terms = |policy: &ApprovalPolicySpec| policy.terms(asked);
+        let usual = self.stage(asked.stage).map(|stage| &stage.agent);
+        let terms = |policy: &ApprovalPolicySpec| {
+            let agent = usual.unwrap_or(asked.agent);
+            let of_usual = policy.terms(&Asked { agent, ..*asked });
+            policy.terms(asked).narrowed(of_usual)
+        };
         match (default, named) {
             (Some(default), Some((named, _))) => terms(default).narrowed(terms(named)),
             (Some(default), None) => terms(default),
@@ -293,7 +303,8 @@ impl Desired {
     ///
     /// Tried in this order: the locale asked for, the project's, the
     /// platform's, `en`; and in each the project's own template before the
-    /// platform's.
+    /// platform's. Where the platform has none, those that are part of the
+    /// program were put in its place when the config was loaded.
     pub fn template_for(
         &self,
         project: &ProjectKey,
@@ -372,10 +383,11 @@ impl Desired {
                 + project.approvals.len()
                 + project.templates.len()
         };
+        let written = |template: &&Template| template.scope != TemplateScope::BuiltIn;
         3 + self.agents.len()
             + self.policies.len()
             + self.approvals.len()
-            + self.templates.len()
+            + self.templates.values().filter(written).count()
             + self.projects.values().map(count).sum::<usize>()
     }
 }

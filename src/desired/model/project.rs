@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{guardrails::Narrowing, kind::ObjectName, platform::Suspend};
 use crate::domain::{
     forge::Permission,
-    ids::{AgentKey, LabelName, Locale, UserId},
+    ids::{AgentKey, LabelName, Locale, StageKind, UserId},
 };
 
 /// A project; its key is `metadata.name`.
@@ -27,6 +27,10 @@ pub struct ProjectSpec {
     /// Slugs of apps whose doings on behalf of a member count as the member's own.
     #[serde(default)]
     pub trusted_apps: BTreeSet<String>,
+    /// Which agents do stages here, where others than the stage model names: its own, or the
+    /// platform's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub agents: BTreeMap<StageKind, AgentKey>,
     /// How many environments it may have at once.
     #[schemars(range(min = 1, max = 1000))]
     pub slots: u32,

@@ -146,6 +146,10 @@ pub enum ClosesIssue {
 pub struct EntryGuard {
     /// Stages of which a run must have succeeded on the issue.
     pub after: BTreeSet<StageKind>,
+    /// Whether the work of those stages must have passed its review: its pull request is merged,
+    /// or an owner of the project has put on the label for `approved`. What was superseded, or
+    /// closed without a merge, does not count.
+    pub reviewed: bool,
     /// States that keep it waiting while their label is set.
     pub without_states: BTreeSet<StateKind>,
     /// Needs that keep it waiting while their label is set: keys of the catalogue's `need`.

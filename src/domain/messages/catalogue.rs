@@ -108,6 +108,15 @@ words! {
         StageMissingAsk:
             "Have that done first ({}); what was asked for starts by itself then.",
             "Сначала пройдите его ({}): то, о чём просили, начнётся после этого само.";
+        UnreviewedBody:
+            "What was asked for comes after the stage {}, whose work has not passed its review.",
+            "То, о чём просили, идёт после этапа {}, а его работа ещё не прошла рецензию.";
+        UnreviewedAsk:
+            "Merge its pull request, or let an owner of the project put on {}; what was asked for starts by itself then. Where that was closed without a merge the stage has to be done again.",
+            "Слейте её пул-реквест, или пусть владелец проекта поставит {}: то, о чём просили, начнётся после этого само. Если пул-реквест закрыт без слияния, этап нужно пройти заново.";
+        UnreviewedMerge:
+            "Merge its pull request; what was asked for starts by itself then. Where it was closed without a merge the stage has to be done again.",
+            "Слейте её пул-реквест: то, о чём просили, начнётся после этого само. Если он закрыт без слияния, этап нужно пройти заново.";
         RefusedTitle: "The label {} was not accepted", "Метка {} не принята";
         RefusedContentChanged:
             "Title or text of the issue were changed after this was asked for by someone who may not start this work, or it cannot be told by whom.",

@@ -46,7 +46,28 @@ pub fn neutralise(text: &str) -> String {
     defused_urls(&out)
 }
 
-/// The same in one line of at most so many characters, for titles.
+/// The words without marks of a prompt's blocks, and otherwise as they are: an agent is to read
+/// what was written, HTML too, but nobody begins a block for it.
+pub fn without_marks(text: &str) -> String {
+    const OPEN: &str = "<!--";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(OPEN) {
+        let (before, from) = rest.split_at(at);
+        rest = &from[OPEN.len()..];
+        out.push_str(before);
+        out.push_str("<!");
+        let word = rest.trim_start().get(.."block".len());
+        if word.is_some_and(|word| word.eq_ignore_ascii_case("block")) {
+            out.push(JOINER);
+        }
+        out.push_str("--");
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The same as [`neutralise`] in one line of at most so many characters, for titles.
 pub fn one_line(text: &str, most: usize) -> String {
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let neutral = neutralise(&flat);

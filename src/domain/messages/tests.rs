@@ -12,6 +12,7 @@ use crate::domain::{
     forge::ForgeKind,
     ids::{AgentKey, CommitSha, IssueNumber, LabelName, RepositoryId, RunId, Subject},
     marker::{comment_marker, runs_marked_in},
+    tools::{ToolGrant, ToolName},
     trigger::{RefusalReason, TriggerIdentity, TriggerSource},
 };
 
@@ -99,6 +100,8 @@ fn every_word_has_its_own_text_in_every_language_with_the_same_places() {
         all::<super::learning::Word>(),
         all::<super::answers::Word>(),
         all::<super::asked::Word>(),
+        all::<super::rules::Word>(),
+        all::<super::tools::Word>(),
     ];
     for (word, texts) in catalogues.concat() {
         let places: BTreeSet<_> = texts
@@ -569,4 +572,56 @@ proptest! {
         prop_assert!(title.chars().count() <= most);
         prop_assert!(!title.contains('\n'));
     }
+}
+
+#[test]
+fn foreign_words_begin_no_block_and_stay_as_they_are_otherwise() {
+    let joined = "<!\u{2060}--";
+    for (text, wanted) in [
+        (
+            "a <!-- block: policy --> b",
+            format!("a {joined} block: policy --> b"),
+        ),
+        (
+            "<!--\n BLOCK:x --><!--block-->",
+            format!("{joined}\n BLOCK:x -->{joined}block-->"),
+        ),
+        (
+            "<!-- describe --> @ada #1",
+            "<!-- describe --> @ada #1".to_owned(),
+        ),
+        ("<!--", "<!--".to_owned()),
+    ] {
+        assert_eq!(without_marks(text), wanted);
+    }
+}
+
+#[test]
+fn the_tools_of_a_prompt_are_those_of_the_grant() {
+    let mut grant = ToolGrant {
+        tools: ToolName::iter().collect(),
+        requests: ["run:qa".into()].into(),
+        labels: ["need:qa".into()].into(),
+        reserved: ["state:blocked".into()].into(),
+        patterns: ["area/*".to_owned()].into(),
+    };
+    for locale in locales() {
+        let whole = tools_block(&locale, &grant);
+        for tool in ToolName::iter() {
+            assert!(whole.contains(&format!("`{tool}`")), "{whole}");
+        }
+        for label in ["`run:qa`", "`area/*`, `need:qa`"] {
+            assert!(whole.contains(label), "{whole}");
+        }
+        assert!(!whole.contains("state:blocked"), "{whole}");
+    }
+    let english = Locale::from("en");
+    grant.tools = [ToolName::LabelsList].into();
+    let shown = tools_block(&english, &grant);
+    assert!(
+        !shown.contains("run:qa") && !shown.contains("need:qa"),
+        "{shown}"
+    );
+    grant.tools.clear();
+    assert_eq!(tools_block(&english, &grant), "");
 }

@@ -67,6 +67,13 @@ pub enum Obstacle {
         /// The label that asks for it, where the catalogue has one.
         label: Option<LabelName>,
     },
+    /// The work of a stage that must pass its review first.
+    Review {
+        /// The stage.
+        stage: StageKind,
+        /// The label that says so, where the catalogue has one.
+        label: Option<LabelName>,
+    },
 }
 
 /// A trigger was refused.
@@ -160,6 +167,14 @@ pub fn blocked_comment(comment: &BlockedComment, locale: &Locale) -> String {
             let says = Word::StageMissingBody.with(language, &code_span(stage.as_str()));
             let label = label.as_ref().map_or(stage.as_str(), LabelName::as_str);
             let asks = Word::StageMissingAsk.with(language, &code_span(label));
+            titled(title, &says, &asks, language)
+        }
+        Some(Obstacle::Review { stage, label }) => {
+            let says = Word::UnreviewedBody.with(language, &code_span(stage.as_str()));
+            let asks = label.as_ref().map_or_else(
+                || Word::UnreviewedMerge.text(language).to_owned(),
+                |label| Word::UnreviewedAsk.with(language, &code_span(label.as_str())),
+            );
             titled(title, &says, &asks, language)
         }
         None => format!("{}\n", Word::BlockedResolved.text(language)),

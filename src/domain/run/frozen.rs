@@ -48,10 +48,16 @@ pub struct FrozenRun {
     /// What chose it.
     #[serde(default)]
     pub reasoning_source: ChoiceSource,
-    /// The language of prompt and comments.
+    /// The language of comments and, where there is a template in it, of the prompt.
     pub locale: Locale,
     /// The template that made the prompt.
     pub template: String,
+    /// Where that comes from: `project`, `platform` or `built-in`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub template_scope: String,
+    /// Its language, where it is not the run's: there was none in that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_locale: Option<Locale>,
     /// SHA-256 of the template's text, hexadecimal: its version.
     #[serde(default)]
     pub template_hash: String,

@@ -506,6 +506,8 @@ fn frozen(command: &[&str]) -> FrozenRun {
         reasoning_source: ChoiceSource::default(),
         locale: "en".into(),
         template: "dev".to_owned(),
+        template_scope: String::new(),
+        template_locale: None,
         template_hash: String::new(),
         prompt: "Greet people.".to_owned(),
         prompt_hash: String::new(),

@@ -2,6 +2,7 @@
 //! quickly, and nothing taken.
 
 mod cases;
+mod custom;
 
 use std::{
     path::Path,

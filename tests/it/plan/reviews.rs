@@ -34,6 +34,13 @@ impl World {
         stage.expect("a stage").revisable = revisable;
     }
 
+    /// Makes the config start a stage only after the work before it passed its review.
+    pub(super) fn ask_for_review(&mut self, stage: &str) {
+        let stages = &mut Arc::make_mut(&mut self.desired).stages.stages;
+        let stage = stages.iter_mut().find(|row| row.kind.as_str() == stage);
+        stage.expect("a stage").entry.reviewed = true;
+    }
+
     fn state(&self, run: RunId) -> RunState {
         self.run(run).state
     }

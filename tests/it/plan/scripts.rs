@@ -208,6 +208,7 @@ impl Player {
             }
             ["dismiss", number] => world.dismiss(subject(number)),
             ["config", "revisable", stage, yes] => world.set_revisable(stage, yes == "yes"),
+            ["config", "reviewed", stage] => world.ask_for_review(stage),
             ["config", "schedule", name, number, stage, ref cron @ ..] => {
                 let number = number.parse().expect("a number");
                 world.schedule(name, number, stage, &cron.join(" "));

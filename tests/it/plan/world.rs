@@ -71,6 +71,10 @@ pub(super) fn actor(login: &str) -> Actor {
 }
 
 /// Everything a plan is made from.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a trouble of its own, which a script makes and ends"
+)]
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) now: Timestamp,
@@ -433,9 +437,18 @@ impl World {
         let from_branches: Vec<_> = from_branches
             .map(|pull| subject(pull.repository, pull.number))
             .collect();
+        let earlier = unsettled.clone().flat_map(|row| {
+            let repository = row.identity.repository;
+            let runs = rows
+                .runs
+                .iter()
+                .filter(move |run| (run.repository, run.work_item) == (repository, row.number));
+            runs.filter_map(move |run| Some(subject(repository, run.pull_request?)))
+        });
         let asked = rows.approvals.iter().filter(|row| !row.settled);
         of_runs
             .chain(from_branches)
+            .chain(earlier)
             .chain(asked.map(codex_k8s::domain::approval::Approval::subject))
             .chain(open.map(|row| subject(row.repository, row.number)))
             .chain(unsettled.map(|row| subject(row.identity.repository, row.number)))

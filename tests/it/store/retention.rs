@@ -196,7 +196,7 @@ async fn the_ledger_forgets_what_was_done_long_ago_and_of_no_run() {
     assert!(none.is_empty(), "all of it is new: {none:?}");
     let expired = world.store.expired(&since(past, future), 100).await;
     let expired = expired.unwrap().effects;
-    assert_eq!(expired, [old.clone()]);
+    assert_eq!(expired, std::slice::from_ref(&old));
     let mut tx = world.begin().await;
     let named = [old.clone(), of_run.clone(), open.clone()];
     assert_eq!(tx.delete_effects(&named).await.unwrap(), 1);

@@ -78,7 +78,8 @@ fn allowed(room: &str) -> Option<Vec<&'static str>> {
             ];
             return Some(pure.into_iter().chain(CLUSTER_DATA).collect());
         }
-        "desired" => &["git"],
+        // A template is rendered once before it is taken.
+        "desired" => &["git", "prompts::render"],
         "observed" => &["cluster", "forge", "store"],
         "apply" => &["plan", "cluster", "forge", "git", "store"],
         "reconcile" => &[

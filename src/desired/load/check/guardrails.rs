@@ -104,7 +104,9 @@ fn stage_agents(objects: &Objects, guardrails: &Guardrails, errors: &mut Vec<Con
         let scope = Scope::Project(project.name.as_str().into());
         let own = guardrails.narrowed(&project.spec.narrow);
         for stage in &model.spec.stages {
-            let named = |agent: &&Document<AgentSpec>| agent.name.as_str() == stage.agent.as_str();
+            let key = project.spec.agents.get(&stage.kind);
+            let key = key.unwrap_or(&stage.agent).as_str();
+            let named = |agent: &&Document<AgentSpec>| agent.name.as_str() == key;
             if objects
                 .agents
                 .iter()

@@ -6,6 +6,7 @@
 mod guardrails;
 mod labels;
 mod limits;
+mod policies;
 mod references;
 mod templates;
 
@@ -17,6 +18,7 @@ pub(crate) fn check(objects: &Objects) -> Vec<ConfigError> {
     references::check(objects, &mut errors);
     labels::check(objects, &mut errors);
     limits::check(objects, &mut errors);
+    policies::check(objects, &mut errors);
     guardrails::check(objects, &mut errors);
     templates::check(objects, &mut errors);
     errors

@@ -12,7 +12,7 @@ use crate::desired::{
         objects::Objects,
         suggest::did_you_mean,
     },
-    model::{Kind, LabelsAfter, StageSpec},
+    model::{Kind, LabelsAfter, ProjectSpec, StageSpec},
 };
 
 pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
@@ -173,6 +173,11 @@ fn stages(objects: &Objects, errors: &mut Vec<ConfigError>) {
             let others = others.filter(|other| *other != stage.kind.as_str());
             among(model, &path, ("stage", earlier.as_str()), others, errors);
         }
+        if stage.entry.reviewed && stage.entry.after.is_empty() {
+            let path = ["spec", "stages", &index, "entry", "reviewed"];
+            let message = "`reviewed` is about the stages of `after`, which names none";
+            errors.push(model.error(&path, Code::InvalidValue, message));
+        }
         stage_labels(objects, model, &index, stage, errors);
         answers::check(model, &index, stage, errors);
     }
@@ -285,9 +290,35 @@ fn policies(objects: &Objects, errors: &mut Vec<ConfigError>) {
     }
 }
 
+/// The agents that a project names for stages.
+fn stages_agents(
+    objects: &Objects,
+    project: &Document<ProjectSpec>,
+    scope: &Scope,
+    errors: &mut Vec<ConfigError>,
+) {
+    let kinds = stage_kinds(objects);
+    for (stage, agent) in &project.spec.agents {
+        let path = ["spec", "agents", stage.as_str()];
+        if let Some(kinds) = &kinds
+            && !kinds.contains(&stage.as_str())
+        {
+            let hint = did_you_mean(stage.as_str(), kinds.iter().copied());
+            let message = format!("there is no stage `{stage}`{hint}");
+            errors.push(project.key_error(&path, Code::DanglingReference, message));
+        }
+        if !objects.is_declared(Kind::Agent, scope, agent.as_str()) {
+            let hint = did_you_mean(agent.as_str(), objects.visible(Kind::Agent, scope));
+            let message = format!("there is no Agent `{agent}`{hint}");
+            errors.push(project.error(&path, Code::DanglingReference, message));
+        }
+    }
+}
+
 fn projects(objects: &Objects, errors: &mut Vec<ConfigError>) {
     for project in &objects.projects {
         let scope = Scope::Project(project.name.as_str().into());
+        stages_agents(objects, project, &scope, errors);
         for agent in project.spec.limits.per_agent.keys() {
             if !objects.is_declared(Kind::Agent, &scope, agent.as_str()) {
                 let hint = did_you_mean(agent.as_str(), objects.visible(Kind::Agent, &scope));

@@ -7,16 +7,21 @@ use minijinja::Environment;
 use crate::{
     desired::{
         load::{
+            built_in,
             document::{Document, Scope},
             error::{Code, ConfigError},
             objects::Objects,
         },
         model::{
-            Kind, PromptTemplateSpec, TemplateKey, TemplateKind,
-            template::{BLOCKS, VARIABLES, block_mark},
+            Kind, PromptTemplateSpec, StageSpec, TemplateKey, TemplateKind,
+            template::{VARIABLES, lacking_blocks, sample},
         },
     },
-    domain::ids::{AgentKey, Locale, StageKind},
+    domain::{
+        ids::{AgentKey, Locale, StageKind},
+        redact::shown_secret,
+    },
+    prompts::render::render,
 };
 
 pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
@@ -48,14 +53,10 @@ fn in_text(template: &Document<PromptTemplateSpec>, line: usize, message: String
 
 fn text(template: &Document<PromptTemplateSpec>, errors: &mut Vec<ConfigError>) {
     let body = template.spec.body.as_deref().unwrap_or_default();
-    let mut from = 0;
-    for block in BLOCKS {
-        if let Some(at) = body[from..].find(&block_mark(block)) {
-            from += at;
-        } else {
-            let message = format!("block `{}` is missing or out of order", block_mark(block));
-            errors.push(in_text(template, 0, message));
-        }
+    if let Some(at) = shown_secret(body) {
+        let line = body[..at].matches('\n').count();
+        let message = "this looks like a secret; a template is read by everyone".to_owned();
+        errors.push(in_text(template, line, message));
     }
     let environment = Environment::empty();
     match environment.template_from_str(body) {
@@ -73,7 +74,11 @@ fn text(template: &Document<PromptTemplateSpec>, errors: &mut Vec<ConfigError>) 
         Ok(parsed) => {
             let mut used: Vec<String> = parsed.undeclared_variables(true).into_iter().collect();
             used.sort();
-            for name in used.iter().filter(|name| !is_known(name)) {
+            used.retain(|name| !is_known(name));
+            if used.is_empty() {
+                rendered(template, body, errors);
+            }
+            for name in &used {
                 let line = body
                     .lines()
                     .position(|line| line.contains(name.as_str()))
@@ -89,6 +94,22 @@ fn text(template: &Document<PromptTemplateSpec>, errors: &mut Vec<ConfigError>) 
     }
 }
 
+/// Renders the text with values such as runs have: it gets through, and every block is there and
+/// says something. What stands in a comment or under a condition that does not hold is not there.
+fn rendered(template: &Document<PromptTemplateSpec>, body: &str, errors: &mut Vec<ConfigError>) {
+    let name = template.name.to_string();
+    match render(&name, body, &sample(template.spec.kind)) {
+        Err(error) => {
+            let message = format!("the template does not render: {}", error.detail);
+            errors.push(in_text(template, error.line.saturating_sub(1), message));
+        }
+        Ok(text) => {
+            let wrong = lacking_blocks(&text).into_iter();
+            errors.extend(wrong.map(|message| in_text(template, 0, message)));
+        }
+    }
+}
+
 /// Whether a variable, or the group of variables it names, is given to templates.
 fn is_known(name: &str) -> bool {
     VARIABLES.iter().any(|known| {
@@ -100,7 +121,8 @@ fn is_known(name: &str) -> bool {
 }
 
 /// Every stage has a template for new work, and for revisions where it takes
-/// them, in a locale that lookups always reach.
+/// them, in a locale that lookups always reach; and so has the agent that a project
+/// names for it.
 ///
 /// A template with errors may be the one that is missed; it is reported alone.
 fn every_stage_has_one(objects: &Objects, errors: &mut Vec<ConfigError>) {
@@ -111,34 +133,65 @@ fn every_stage_has_one(objects: &Objects, errors: &mut Vec<ConfigError>) {
     else {
         return;
     };
-    let locales = [&platform.spec.default_locale, &Locale::from("en")];
-    let exists = |agent: &AgentKey, stage: &StageKind, kind: TemplateKind| {
-        objects.templates.iter().any(|template| {
-            let spec = &template.spec;
-            template.scope == Scope::Platform
-                && (&spec.agent, &spec.stage, spec.kind) == (agent, stage, kind)
-                && locales
-                    .iter()
-                    .any(|locale| locale.as_str().eq_ignore_ascii_case(spec.locale.as_str()))
-        })
-    };
+    let default = &platform.spec.default_locale;
+    let last = Locale::from("en");
     for (index, stage) in model.spec.stages.iter().enumerate() {
-        let kinds = [
-            Some(TemplateKind::Work),
-            stage.revisable.then_some(TemplateKind::Review),
-        ];
-        for kind in kinds.into_iter().flatten() {
-            if !exists(&stage.agent, &stage.kind, kind) {
-                let message = format!(
-                    "stage `{}` has no `{}` template for agent `{}` in locale `{}`",
-                    stage.kind,
-                    kind.as_str(),
-                    stage.agent,
-                    platform.spec.default_locale
-                );
-                let path = ["spec", "stages", &index.to_string(), "kind"];
+        let index = index.to_string();
+        let path = ["spec", "stages", &index, "kind"];
+        for kind in kinds(stage) {
+            let locales = [default, &last];
+            if !exists(objects, None, (&stage.agent, &stage.kind, kind), &locales) {
+                let message = missing(stage, kind, &stage.agent, default);
                 errors.push(model.error(&path, Code::MissingDocument, message));
             }
         }
+        for project in &objects.projects {
+            let Some(agent) = project.spec.agents.get(&stage.kind) else {
+                continue;
+            };
+            let scope = Scope::Project(project.name.as_str().into());
+            let locale = project.spec.locale.as_ref().unwrap_or(default);
+            let locales = [locale, default, &last];
+            for kind in kinds(stage) {
+                if !exists(objects, Some(&scope), (agent, &stage.kind, kind), &locales) {
+                    let path = ["spec", "agents", stage.kind.as_str()];
+                    let message = missing(stage, kind, agent, locale);
+                    errors.push(project.error(&path, Code::MissingDocument, message));
+                }
+            }
+        }
     }
+}
+
+/// The kinds of templates that a stage needs.
+fn kinds(stage: &StageSpec) -> impl Iterator<Item = TemplateKind> {
+    let review = stage.revisable.then_some(TemplateKind::Review);
+    [TemplateKind::Work].into_iter().chain(review)
+}
+
+/// Whether there is a template in one of some locales: the platform's, a project's own or one that
+/// is part of the program.
+fn exists(
+    objects: &Objects,
+    own: Option<&Scope>,
+    wanted: (&AgentKey, &StageKind, TemplateKind),
+    locales: &[&Locale],
+) -> bool {
+    let mut templates = objects.templates.iter().chain(built_in::templates());
+    templates.any(|template| {
+        let spec = &template.spec;
+        (template.scope == Scope::Platform || Some(&template.scope) == own)
+            && (&spec.agent, &spec.stage, spec.kind) == wanted
+            && locales
+                .iter()
+                .any(|locale| locale.as_str().eq_ignore_ascii_case(spec.locale.as_str()))
+    })
+}
+
+fn missing(stage: &StageSpec, kind: TemplateKind, agent: &AgentKey, locale: &Locale) -> String {
+    format!(
+        "stage `{}` has no `{}` template for agent `{agent}` in locale `{locale}`",
+        stage.kind,
+        kind.as_str(),
+    )
 }
