@@ -67,9 +67,11 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
+        // A comment on what stands in the way is known by its row alone, until it is resolved.
         let effects = sqlx::query_scalar!(
             "select key from effects
              where run_id is null and next_at is null and done_at < $1
+                 and key not like 'conflict/%' and key not like 'blocked/%'
              order by done_at, key limit $2",
             kept.effects_since,
             most,

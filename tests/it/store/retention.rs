@@ -167,9 +167,15 @@ async fn the_ledger_forgets_what_was_done_long_ago_and_of_no_run() {
     let run = world.preparing_run(1, 1).await;
     let key = |name: &str| EffectKey(format!("comment/{name}"));
     let (old, of_run, open) = (key("old"), key("of-run"), key("open"));
+    let in_the_way = EffectKey("conflict/1/2/[]".to_owned());
     let upserted = event(EventKind::CommentUpserted);
     let mut tx = world.begin().await;
-    for (key, run) in [(&old, None), (&of_run, Some(run.id)), (&open, None)] {
+    for (key, run) in [
+        (&old, None),
+        (&of_run, Some(run.id)),
+        (&open, None),
+        (&in_the_way, None),
+    ] {
         let done = EffectDone {
             key,
             run,
@@ -202,7 +208,7 @@ async fn the_ledger_forgets_what_was_done_long_ago_and_of_no_run() {
     assert_eq!(tx.delete_effects(&named).await.unwrap(), 1);
     tx.commit().await.unwrap();
     assert_eq!(world.store.effect(&old).await.unwrap(), None);
-    for kept in [of_run, open] {
+    for kept in [of_run, open, in_the_way] {
         assert!(world.store.effect(&kept).await.unwrap().is_some());
     }
 }
