@@ -146,10 +146,14 @@ fn every_stage_has_one(objects: &Objects, errors: &mut Vec<ConfigError>) {
             }
         }
         for project in &objects.projects {
-            let Some(agent) = project.spec.agents.get(&stage.kind) else {
+            let scope = Scope::Project(project.name.as_str().into());
+            let named = project.spec.agents.get(&stage.kind);
+            // Of one that is not there this is said alone.
+            let there =
+                |agent: &&AgentKey| objects.is_declared(Kind::Agent, &scope, agent.as_str());
+            let Some(agent) = named.filter(there) else {
                 continue;
             };
-            let scope = Scope::Project(project.name.as_str().into());
             let locale = project.spec.locale.as_ref().unwrap_or(default);
             let locales = [locale, default, &last];
             for kind in kinds(stage) {
