@@ -220,11 +220,11 @@ pub(super) const BETWEEN: &[Case] = &[
     ),
     case(
         PROJECT,
-        ("slots: 2", "agents: { qa: dev }\n  slots: 2"),
-        (12, 17),
-        "/spec/agents/qa",
+        ("slots: 2", "agents: { release: dev }\n  slots: 2"),
+        (12, 22),
+        "/spec/agents/release",
         Code::MissingDocument,
-        "stage `qa` has no `work` template for agent `dev` in locale `en`",
+        "stage `release` has no `work` template for agent `dev` in locale `en`",
     ),
     case(
         AGENT,
@@ -577,7 +577,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "prompts/dev/work.ru.md",
         ("{{ issue.title }}", "{{ issue.title + 1 }}"),
-        (30, 1),
+        (35, 1),
         "/spec/body",
         Code::InvalidTemplate,
         "does not render",
@@ -585,7 +585,7 @@ pub(super) const BETWEEN: &[Case] = &[
     case(
         "prompts/dev/work.ru.md",
         ("{{ issue.title }}", "ghp_a1b2c3d4e5f6a1b2c3d4e5f6"),
-        (30, 1),
+        (35, 1),
         "/spec/body",
         Code::InvalidTemplate,
         "looks like a secret",
