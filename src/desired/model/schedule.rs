@@ -2,6 +2,7 @@
 //! same by pushes, as a part of `Repository`.
 
 use chrono::Duration;
+use chrono_tz::Tz;
 use croner::Cron;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,10 +27,17 @@ pub struct ScheduleSpec {
     pub issue: IssueNumber,
     /// The stage.
     pub stage: StageKind,
-    /// When, in UTC: minute, hour, day of month, month, day of week, as in crontab(5); or
-    /// `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.
+    /// When: minute, hour, day of month, month, day of week, as in crontab(5); or `@hourly`,
+    /// `@daily`, `@weekly`, `@monthly`, `@yearly`.
     #[schemars(length(min = 1))]
     pub cron: String,
+    /// The time zone of those times, by its name in the IANA database, such as `Europe/Berlin`;
+    /// UTC when absent.
+    ///
+    /// Where clocks go forward, a tick in the hour that is left out comes right after it; where
+    /// they go back, a time of day that is there twice counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// How late a tick may be seen and still count; of several missed ones the last counts.
     #[serde(default = "ten_minutes")]
     pub starting_deadline: DurationText,
@@ -43,25 +51,37 @@ const fn ten_minutes() -> DurationText {
 }
 
 impl ScheduleSpec {
-    /// Why its times cannot be read, if so.
-    pub fn error(&self) -> Option<String> {
-        cron(&self.cron).err()
+    /// Why its times cannot be read, if so, and the field below `spec` that is to blame.
+    pub fn error(&self) -> Option<(&'static str, String)> {
+        let cron = cron(&self.cron).err().map(|why| {
+            let message = format!("`{}` is no time to go by: {why}", self.cron);
+            ("cron", message)
+        });
+        cron.or_else(|| Some(("timeZone", self.zone().err()?)))
+    }
+
+    fn zone(&self) -> Result<Tz, String> {
+        let Some(name) = &self.time_zone else {
+            return Ok(Tz::UTC);
+        };
+        let unknown = |_| format!("`{name}` is no time zone of the IANA database");
+        name.parse().map_err(unknown)
     }
 
     /// The last tick up to a time that is not older than the starting deadline.
     pub fn last_tick(&self, now: Timestamp) -> Option<Timestamp> {
         let cron = cron(&self.cron).ok()?;
         let late = i64::try_from(self.starting_deadline.as_secs()).ok()?;
-        let ticks = cron.iter_from(now - Duration::seconds(late));
+        let since = (now - Duration::seconds(late)).with_timezone(&self.zone().ok()?);
+        let ticks = cron.iter_from(since).map(|tick| tick.to_utc());
         ticks.take_while(|tick| *tick <= now).last()
     }
 
     /// The first tick after a time.
     pub fn next_tick(&self, now: Timestamp) -> Option<Timestamp> {
-        cron(&self.cron)
-            .ok()?
-            .find_next_occurrence(&now, false)
-            .ok()
+        let now = now.with_timezone(&self.zone().ok()?);
+        let next = cron(&self.cron).ok()?.find_next_occurrence(&now, false);
+        next.ok().map(|tick| tick.to_utc())
     }
 }
 
@@ -116,6 +136,32 @@ mod tests {
         let often = schedule("*/5 * * * *");
         let last = often.last_tick(at("2026-03-02T03:29:30Z"));
         assert_eq!(last, Some(at("2026-03-02T03:25:00Z")));
+    }
+
+    #[test]
+    fn a_time_zone_keeps_the_time_of_day() {
+        let mut nightly = schedule("30 2 * * *");
+        nightly.time_zone = Some("Europe/Berlin".to_owned());
+        let next = |at_utc: &str| nightly.next_tick(at(at_utc)).expect("a tick");
+        assert_eq!(next("2026-03-27T12:00:00Z"), at("2026-03-28T01:30:00Z"));
+        assert_eq!(
+            next("2026-03-28T12:00:00Z"),
+            at("2026-03-29T01:00:00Z"),
+            "02:30 is left out"
+        );
+        assert_eq!(next("2026-03-29T12:00:00Z"), at("2026-03-30T00:30:00Z"));
+        let twice = next("2026-10-24T12:00:00Z");
+        assert_eq!(twice, at("2026-10-25T00:30:00Z"), "02:30 comes twice");
+        assert_eq!(nightly.next_tick(twice), Some(at("2026-10-26T01:30:00Z")));
+        assert_eq!(
+            nightly.last_tick(at("2026-03-28T01:35:00Z")),
+            Some(at("2026-03-28T01:30:00Z"))
+        );
+
+        nightly.time_zone = Some("Europe/Atlantis".to_owned());
+        let (field, why) = nightly.error().expect("no such zone");
+        assert_eq!(field, "timeZone");
+        assert!(why.contains("Europe/Atlantis"), "{why}");
     }
 
     #[test]

@@ -36,9 +36,8 @@ pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
     for schedule in &objects.schedules {
         let spec = &schedule.spec;
         stage(objects, schedule, &["spec", "stage"], &spec.stage, errors);
-        if let Some(why) = spec.error() {
-            let message = format!("`{}` is no time to go by: {why}", spec.cron);
-            errors.push(schedule.error(&["spec", "cron"], Code::InvalidValue, message));
+        if let Some((field, message)) = spec.error() {
+            errors.push(schedule.error(&["spec", field], Code::InvalidValue, message));
         }
         let Scope::Project(project) = &schedule.scope else {
             continue;
