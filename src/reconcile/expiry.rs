@@ -1,9 +1,9 @@
 //! What the config keeps no longer: logs and sessions of finished runs, and all but the newest
-//! sessions of live ones, and what the ledger has of effects that were of no run, so that rows do
-//! not grow for ever.
+//! sessions of live ones, what the ledger has of effects that were of no run, and branches that are
+//! gone, so that rows do not grow for ever.
 //!
 //! These rows decide nothing, so no plan names them: an old effect that is still wanted is found
-//! where it was made, and noted again. They are looked at some minutes apart, and
+//! where it was made, and noted again; so is a branch. They are looked at some minutes apart, and
 //! where nothing is to go nothing is begun and nothing written (invariant I1).
 
 use std::sync::{Mutex, PoisonError};
@@ -25,6 +25,9 @@ const LIVE_SESSIONS: i64 = 3;
 /// For how long the ledger keeps effects of no run, such as answers to refused triggers: every
 /// pass reads them, and who is answered once a month is answered once.
 const EFFECTS: TimeDelta = TimeDelta::days(30);
+
+/// For how long a branch that is gone is kept in mind: it could come back under its name.
+const GONE_BRANCHES: TimeDelta = TimeDelta::days(30);
 
 /// Runs and sessions of one look: so many of the largest sessions go within a statement's time.
 const ROWS: i64 = 20;
@@ -61,11 +64,18 @@ impl Expiry {
             return Ok(());
         }
         self.set_next(Some(now + EVERY));
-        let (Some(logs_since), Some(sessions_since), Some(effects_since)) = (
+        let (
+            Some(logs_since),
+            Some(sessions_since),
+            Some(effects_since),
+            Some(gone_branches_since),
+        ) = (
             before(now, retention.logs.as_secs()),
             before(now, retention.sessions.as_secs()),
             now.checked_sub_signed(EFFECTS),
-        ) else {
+            now.checked_sub_signed(GONE_BRANCHES),
+        )
+        else {
             // Kept for longer than there are dates.
             return Ok(());
         };
@@ -74,6 +84,7 @@ impl Expiry {
             sessions_since,
             live_sessions: LIVE_SESSIONS,
             effects_since,
+            gone_branches_since,
         };
         let expired = store.expired(&kept, ROWS).await?;
         if expired.is_empty() {
@@ -84,18 +95,21 @@ impl Expiry {
         let chunks = tx.expire_logs(&expired.logs_of, CHUNKS).await?;
         let sessions = tx.delete_sessions(&expired.sessions).await?;
         let effects = tx.delete_effects(&expired.effects).await?;
+        let branches = tx.forget_branches(&expired.branches).await?;
         tx.commit().await?;
         tracing::info!(
             expired.runs = expired.logs_of.len(),
             expired.log_chunks = chunks,
             expired.sessions = sessions,
             expired.effects = effects,
-            "logs, sessions and notes of effects were kept for long enough"
+            expired.branches = branches,
+            "logs, sessions, notes of effects and branches were kept for long enough"
         );
         let full = |rows: usize| rows >= usize::try_from(ROWS).unwrap_or(usize::MAX);
         if full(expired.logs_of.len())
             || full(expired.sessions.len())
             || full(expired.effects.len())
+            || full(expired.branches.len())
             || chunks >= CHUNKS.unsigned_abs()
         {
             self.forget();

@@ -11,7 +11,7 @@ use super::{HolderTx, StoreError, enums::PgSubjectState, forge_issues::wholes, l
 use crate::domain::{
     Timestamp,
     forge::{PullRequest, Review},
-    ids::{BranchName, CommitSha, RepositoryId},
+    ids::CommitSha,
     mirror::BranchHead,
 };
 
@@ -123,21 +123,5 @@ impl HolderTx {
         .execute(self.db())
         .await?;
         Ok(written.rows_affected() == 1)
-    }
-
-    /// Forgets a branch that no work item uses any more.
-    pub async fn forget_branch(
-        &mut self,
-        repository: RepositoryId,
-        branch: &BranchName,
-    ) -> Result<(), StoreError> {
-        sqlx::query!(
-            "delete from forge_branches where repository_id = $1 and branch = $2",
-            repository.0,
-            branch.as_str(),
-        )
-        .execute(self.db())
-        .await?;
-        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! What has been kept for long enough: the logs and sessions of finished runs, and all but the
-//! newest sessions of live ones; and what the ledger has of effects without a run.
+//! newest sessions of live ones; what the ledger has of effects without a run; and branches that
+//! are gone from the forge.
 //!
 //! It is looked for without a transaction, so that nothing is begun where nothing is to go; a
 //! finished run stays finished, and what a newer session follows is followed for ever.
@@ -7,7 +8,11 @@
 use uuid::Uuid;
 
 use super::{HolderTx, Store, StoreError};
-use crate::domain::{Timestamp, effect::EffectKey, ids::RunId};
+use crate::domain::{
+    Timestamp,
+    effect::EffectKey,
+    ids::{BranchName, RepositoryId, RunId},
+};
 
 /// How long what is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +25,8 @@ pub struct Kept {
     pub live_sessions: i64,
     /// Rows of the ledger without a run that were done before this are not.
     pub effects_since: Timestamp,
+    /// Branches that were read as gone before this are not.
+    pub gone_branches_since: Timestamp,
 }
 
 /// Rows that have been kept for long enough.
@@ -31,12 +38,17 @@ pub struct Expired {
     pub sessions: Vec<i64>,
     /// Rows of the ledger to go, the oldest first.
     pub effects: Vec<EffectKey>,
+    /// Branches to be forgotten, those gone longest first.
+    pub branches: Vec<(RepositoryId, BranchName)>,
 }
 
 impl Expired {
     /// Whether nothing is to go.
     pub fn is_empty(&self) -> bool {
-        self.logs_of.is_empty() && self.sessions.is_empty() && self.effects.is_empty()
+        self.logs_of.is_empty()
+            && self.sessions.is_empty()
+            && self.effects.is_empty()
+            && self.branches.is_empty()
     }
 }
 
@@ -78,7 +90,21 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
+        let branches = sqlx::query!(
+            "select repository_id, branch from forge_branches
+             where head is null and updated_at < $1
+             order by updated_at, repository_id, branch limit $2",
+            kept.gone_branches_since,
+            most,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let branch = |id, name| (RepositoryId(id), BranchName::new(name));
         Ok(Expired {
+            branches: branches
+                .into_iter()
+                .map(|row| branch(row.repository_id, row.branch))
+                .collect(),
             logs_of: runs.into_iter().map(RunId).collect(),
             sessions,
             effects: effects.into_iter().map(EffectKey).collect(),
@@ -121,6 +147,27 @@ impl HolderTx {
             "delete from effects
              where key = any ($1) and run_id is null and next_at is null and done_at is not null",
             &keys,
+        )
+        .execute(self.db())
+        .await?;
+        Ok(deleted.rows_affected())
+    }
+
+    /// Forgets branches that are still gone; says how many. One that is wanted is read anew.
+    pub async fn forget_branches(
+        &mut self,
+        branches: &[(RepositoryId, BranchName)],
+    ) -> Result<u64, StoreError> {
+        let (repositories, names): (Vec<i64>, Vec<String>) = branches
+            .iter()
+            .map(|(repository, branch)| (repository.0, branch.to_string()))
+            .unzip();
+        let deleted = sqlx::query!(
+            "delete from forge_branches
+             where (repository_id, branch) in (select * from unnest($1::bigint[], $2::text[]))
+                 and head is null",
+            &repositories,
+            &names,
         )
         .execute(self.db())
         .await?;

@@ -6,7 +6,8 @@ use codex_k8s::{
         Timestamp,
         effect::EffectKey,
         event::EventKind,
-        ids::{AttemptNo, RunId},
+        ids::{AttemptNo, CommitSha, RunId},
+        mirror::BranchHead,
         run::{LogsAbsent, Run},
     },
     store::{EffectDone, EffectFailed, Expired, Kept},
@@ -14,7 +15,7 @@ use codex_k8s::{
 use secrecy::ExposeSecret as _;
 use sqlx::Connection as _;
 
-use super::fixtures::{World, event};
+use super::fixtures::{REPOSITORY, World, event};
 
 const FIRST: AttemptNo = AttemptNo(1);
 
@@ -43,6 +44,7 @@ fn since(logs: Timestamp, sessions: Timestamp) -> Kept {
         sessions_since: sessions,
         live_sessions: 3,
         effects_since: sessions,
+        gone_branches_since: sessions,
     }
 }
 
@@ -211,4 +213,33 @@ async fn the_ledger_forgets_what_was_done_long_ago_and_of_no_run() {
     for kept in [of_run, open, in_the_way] {
         assert!(world.store.effect(&kept).await.unwrap().is_some());
     }
+}
+
+#[tokio::test]
+async fn branches_that_are_gone_are_forgotten_and_no_other() {
+    let world = World::bound().await;
+    let (past, future) = around(&world).await;
+    let branch = |name: &str, head: Option<&str>| BranchHead {
+        repository: REPOSITORY,
+        branch: name.into(),
+        head: head.map(CommitSha::from),
+        ours: head.is_some(),
+    };
+    let (gone, there) = ("codex/issue-1", "codex/issue-2");
+    let mut tx = world.begin().await;
+    tx.put_branch(&branch(gone, None)).await.unwrap();
+    tx.put_branch(&branch(there, Some("a1"))).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let none = world.store.expired(&since(past, past), 100).await.unwrap();
+    assert!(none.is_empty(), "they were read just now: {none:?}");
+    let expired = world.store.expired(&since(past, future), 100).await;
+    let expired = expired.unwrap().branches;
+    assert_eq!(expired, [(REPOSITORY, gone.into())]);
+    let both = [(REPOSITORY, gone.into()), (REPOSITORY, there.into())];
+    let mut tx = world.begin().await;
+    assert_eq!(tx.forget_branches(&both).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    let left = world.store.expired(&since(past, future), 100).await;
+    assert!(left.unwrap().is_empty());
 }
