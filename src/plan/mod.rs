@@ -48,7 +48,7 @@ mod recover;
 mod reopen;
 mod repository;
 mod requests;
-mod result;
+pub mod result;
 mod review;
 mod revise;
 mod sighting;

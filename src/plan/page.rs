@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use strum::IntoEnumIterator as _;
 
-use super::{guards::GUARDS, reasons::refusal_text};
+use super::{guards::GUARDS, reasons::refusal_text, result::EXITS};
 use crate::{
     desired::model::{ClosesIssue, Desired, LabelsAfter, RuntimeMode, StageSpec},
     domain::{
@@ -58,6 +58,17 @@ pub fn stages_page(desired: &Desired) -> String {
          | guard | what must hold | otherwise the trigger |\n|---|---|---|\n",
     );
     for guard in GUARDS {
+        push_row(
+            &mut page,
+            &[guard.name, guard.asks, guard.otherwise].map(str::to_owned),
+        );
+    }
+    page.push_str(
+        "\n## Exit guards\n\n\
+         They are asked of a run that has handed in its result, in this order; the first that does not hold answers, and after the last the run has ended well.\n\n\
+         | guard | what must hold | otherwise the run |\n|---|---|---|\n",
+    );
+    for guard in &EXITS {
         push_row(
             &mut page,
             &[guard.name, guard.asks, guard.otherwise].map(str::to_owned),

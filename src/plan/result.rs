@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     action::{ActionKind, PullRequestContent, RunChange},
-    builder::PlanBuilder,
+    builder::{Ensure, PlanBuilder},
     comment::{pull_request_body, pull_request_title},
     event,
     index::Index,
@@ -17,7 +17,7 @@ use crate::domain::{
     event::EventKind,
     fact::{Fact, PushFact, ResultRecord, ResultStatus},
     forge::{PullRequest, SubjectState},
-    ids::BranchName,
+    ids::{BranchName, CommitSha},
     marker::{pull_request_marker, runs_marked_in},
     report::ReportState,
     run::{FrozenRun, Outcome, PullRequestRule, Run, RunState},
@@ -56,59 +56,151 @@ struct Reported<'a> {
     branch: &'a BranchName,
 }
 
+/// What must hold for a run to end well, for people and for the planner.
+#[derive(Debug, Clone, Copy)]
+pub struct ExitGuard {
+    /// Its name.
+    pub name: &'static str,
+    /// What must hold.
+    pub asks: &'static str,
+    /// What becomes of the run where it does not.
+    pub otherwise: &'static str,
+    step: fn(&Index<'_>, &mut PlanBuilder<'_>, &Reported<'_>) -> Exit,
+}
+
+/// Whether an exit guard lets the next one be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// It holds.
+    Holds,
+    /// It does not, or the run ends with it: what is to be done is in the plan.
+    Taken,
+}
+
+/// All exit guards, in the order in which they are asked; the last one ends the run well.
+pub const EXITS: [ExitGuard; 7] = [
+    ExitGuard {
+        name: "done",
+        asks: "the agent says that it is done",
+        otherwise: "fails",
+        step: done,
+    },
+    ExitGuard {
+        name: "answer",
+        asks: "the answer has every part that the stage requires",
+        otherwise: "fails",
+        step: whole_answer,
+    },
+    ExitGuard {
+        name: "pushes",
+        asks: "every push was passed on to the forge",
+        otherwise: "waits",
+        step: pushes_passed_on,
+    },
+    ExitGuard {
+        name: "head",
+        asks: "the commit that the result names was pushed",
+        otherwise: "fails",
+        step: head_pushed,
+    },
+    ExitGuard {
+        name: "pull request",
+        asks: "where the stage wants one, a pull request of ours is open, unless the run changed nothing and asks people",
+        otherwise: "gets one; fails where nothing was changed or people closed it; ends well where they merged it",
+        step: pull_request_open,
+    },
+    ExitGuard {
+        name: "text",
+        asks: "the pull request says what this run did",
+        otherwise: "edits it, once",
+        step: pull_request_told,
+    },
+    ExitGuard {
+        name: "verified",
+        asks: "the forge shows the pull request at the run's last commit, or at one that somebody put on top since",
+        otherwise: "waits",
+        step: verified,
+    },
+];
+
 fn step_result(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) {
-    let Reported { run, result, .. } = *reported;
-    if result.status == ResultStatus::Failed {
-        let code = result
-            .exit_code
-            .map(|code| format!(" with exit code {code}"))
-            .unwrap_or_default();
-        stop_run(
-            plan,
-            run,
-            Outcome::Failed,
-            format!("the agent gave up{code}"),
-        );
-        return;
-    }
-    if let Some(part) = result.answer.missing(&reported.frozen.asked) {
-        let text = format!(
-            "the agent's answer lacks `{}`, which its stage asks for",
-            part.name
-        );
-        stop_run(plan, run, Outcome::Failed, text);
-        return;
-    }
-    if next_push(index, run).is_some() {
-        report_quiet(
-            plan,
-            run,
-            ReportState::Running,
-            "its last push is being passed on",
-        );
-        return;
-    }
-    match &result.head {
-        Some(head) if run.accepted_head.as_ref() != Some(head) => {
-            let shown = index.branch(run.repository, reported.branch.as_str());
-            if shown.is_some_and(|shown| shown.head.as_ref() == Some(head)) {
-                // A restored database has forgotten a push of its own.
-                let change = RunChange {
-                    accepted_head: Some(head.clone()),
-                    ..RunChange::default()
-                };
-                update_run(plan, run, "head/found", change);
-                plan.report_run(run, ReportState::Acting, "the forge shows its commit");
-                return;
-            }
-            let text = format!("its result names commit {head}, which was never pushed");
-            stop_run(plan, run, Outcome::Failed, text);
+    for guard in &EXITS {
+        if (guard.step)(index, plan, reported) == Exit::Taken {
+            return;
         }
-        _ => step_pull_request(index, plan, reported),
     }
 }
 
-fn step_pull_request(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) {
+fn done(_: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) -> Exit {
+    let Reported { run, result, .. } = *reported;
+    if result.status != ResultStatus::Failed {
+        return Exit::Holds;
+    }
+    let code = result
+        .exit_code
+        .map(|code| format!(" with exit code {code}"))
+        .unwrap_or_default();
+    let text = format!("the agent gave up{code}");
+    stop_run(plan, run, Outcome::Failed, text);
+    Exit::Taken
+}
+
+fn whole_answer(_: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) -> Exit {
+    let Some(part) = reported.result.answer.missing(&reported.frozen.asked) else {
+        return Exit::Holds;
+    };
+    let text = format!(
+        "the agent's answer lacks `{}`, which its stage asks for",
+        part.name
+    );
+    stop_run(plan, reported.run, Outcome::Failed, text);
+    Exit::Taken
+}
+
+fn pushes_passed_on(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    reported: &Reported<'_>,
+) -> Exit {
+    if next_push(index, reported.run).is_none() {
+        return Exit::Holds;
+    }
+    report_quiet(
+        plan,
+        reported.run,
+        ReportState::Running,
+        "its last push is being passed on",
+    );
+    Exit::Taken
+}
+
+fn head_pushed(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) -> Exit {
+    let Reported { run, result, .. } = *reported;
+    let unknown = |head: &&CommitSha| run.accepted_head.as_ref() != Some(*head);
+    let Some(head) = result.head.as_ref().filter(unknown) else {
+        return Exit::Holds;
+    };
+    let shown = index.branch(run.repository, reported.branch.as_str());
+    if shown.is_some_and(|shown| shown.head.as_ref() == Some(head)) {
+        // A restored database has forgotten a push of its own.
+        let change = RunChange {
+            accepted_head: Some(head.clone()),
+            ..RunChange::default()
+        };
+        update_run(plan, run, "head/found", change);
+        plan.report_run(run, ReportState::Acting, "the forge shows its commit");
+        return Exit::Taken;
+    }
+    let text = format!("its result names commit {head}, which was never pushed");
+    stop_run(plan, run, Outcome::Failed, text);
+    Exit::Taken
+}
+
+fn pull_request_open(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    reported: &Reported<'_>,
+) -> Exit {
     let Reported {
         run,
         frozen,
@@ -122,29 +214,20 @@ fn step_pull_request(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &R
     };
     if !wanted {
         stop_run(plan, run, Outcome::Succeeded, "its result is in");
-        return;
+        return Exit::Taken;
     }
     if let Err(reason) = index.repository(run.repository) {
         report_quiet(plan, run, ReportState::Unknown, reason);
-        return;
+        return Exit::Taken;
     }
     let found = find(index, run, branch);
     if index.is_open(&pull_request_key(run)) && found.is_marked(run) {
         // It was opened and the answer lost: looked up once more, it gets its event.
         open(plan, reported);
-        return;
-    }
-    if only_asks(reported) && matches!(found, Found::None) {
-        stop_run(
-            plan,
-            run,
-            Outcome::Succeeded,
-            "it changed nothing and asks people",
-        );
-        return;
+        return Exit::Taken;
     }
     match found {
-        Found::Ours(pull) => verify(index, plan, reported, pull),
+        Found::Ours(_) => return Exit::Holds,
         Found::Ended(pull) => {
             let text = format!(
                 "its pull request #{} was closed before the run ended",
@@ -153,8 +236,13 @@ fn step_pull_request(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &R
             stop_run(plan, run, Outcome::Failed, text);
         }
         Found::Merged(pull) => adopt(plan, run, pull, "its pull request was merged"),
+        Found::None if only_asks(reported) => {
+            let text = "it changed nothing and asks people";
+            stop_run(plan, run, Outcome::Succeeded, text);
+        }
         Found::None => open(plan, reported),
     }
+    Exit::Taken
 }
 
 /// Whether a run changed nothing because people have to answer first.
@@ -253,13 +341,15 @@ fn open(plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) {
     plan.report_effect(run, found, "opens its pull request");
 }
 
-fn verify(
+fn pull_request_told(
     index: &Index<'_>,
     plan: &mut PlanBuilder<'_>,
     reported: &Reported<'_>,
-    pull: &PullRequest,
-) {
-    let Reported { run, .. } = *reported;
+) -> Exit {
+    let Reported { run, branch, .. } = *reported;
+    let Found::Ours(pull) = find(index, run, branch) else {
+        return Exit::Holds;
+    };
     let mut content = content(plan, reported);
     // Earlier runs stay named: so a database that was lost finds them again.
     let earlier = runs_marked_in(&pull.body).into_iter();
@@ -268,16 +358,26 @@ fn verify(
         content.body.push('\n');
     }
     // Only the first run of a pull request names it; later ones edit its text.
-    if pull.body != content.body {
-        edit(index, plan, reported, pull, content);
-        return;
+    if pull.body == content.body {
+        return Exit::Holds;
     }
-    verify_head(index, plan, run, pull);
+    match edit(plan, reported, pull, content) {
+        // Edited already; people may have changed it since, which is theirs to do.
+        Ensure::NotNeeded => Exit::Holds,
+        found => {
+            plan.report_effect(run, found, "edits its pull request");
+            Exit::Taken
+        }
+    }
 }
 
 /// The last word is the forge's: the pull request must stand at the commit that we accepted, or
 /// at one that somebody put there since, which is theirs to do.
-fn verify_head(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, pull: &PullRequest) {
+fn verified(index: &Index<'_>, plan: &mut PlanBuilder<'_>, reported: &Reported<'_>) -> Exit {
+    let Reported { run, branch, .. } = *reported;
+    let Found::Ours(pull) = find(index, run, branch) else {
+        return Exit::Holds;
+    };
     if run.accepted_head.as_ref() == Some(&pull.head_sha) {
         adopt(plan, run, pull, "its result is verified at the forge");
     } else if is_moved_on(index, run, pull) {
@@ -294,6 +394,7 @@ fn verify_head(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, pull: &
             ),
         );
     }
+    Exit::Taken
 }
 
 /// Whether a pull request stands where the run has never seen it, though its last push, or its
@@ -338,15 +439,14 @@ fn adopt(plan: &mut PlanBuilder<'_>, run: &Run, pull: &PullRequest, reason: &str
 }
 
 fn edit(
-    index: &Index<'_>,
     plan: &mut PlanBuilder<'_>,
     reported: &Reported<'_>,
     pull: &PullRequest,
     mut content: PullRequestContent,
-) {
+) -> Ensure {
     let run = reported.run;
     content.title.clone_from(&pull.title);
-    let found = plan.ensure_once(
+    plan.ensure_once(
         format!("run/{}/pull-request/edit", run.id),
         Some(run.id),
         ActionKind::EditPullRequest {
@@ -359,10 +459,5 @@ fn edit(
                 json!({ "pull_request": pull.number, "commit": run.accepted_head }),
             ),
         },
-    );
-    match found {
-        // Edited already; people may have changed it since, which is theirs to do.
-        super::builder::Ensure::NotNeeded => verify_head(index, plan, run, pull),
-        found => plan.report_effect(run, found, "edits its pull request"),
-    }
+    )
 }
