@@ -2,12 +2,19 @@
 
 use std::sync::Arc;
 
+use chrono::Duration;
 use codex_k8s::{
     desired::model::{DesiredProject, ObjectName, PushTrigger},
-    domain::ids::{IssueNumber, ProjectKey, StageKind, Subject},
+    domain::{
+        ids::{IssueNumber, ProjectKey, RunId, StageKind, Subject},
+        run::RunState,
+    },
 };
 
-use super::world::{HELLO, World, actor, sha};
+use super::{
+    restore::empty,
+    world::{HELLO, World, actor, at, sha},
+};
 
 impl World {
     fn project(&mut self) -> &mut DesiredProject {
@@ -52,5 +59,78 @@ impl World {
         self.open_issue(subject);
         let issue = self.issue_mut(subject).expect("it is open");
         issue.author = Some(actor(who));
+    }
+}
+
+/// A world in which the config asks for a run on issue 30, and whose agent is at work.
+fn at_work(ask: impl Fn(&mut World)) -> (World, RunId) {
+    let mut world = World::example();
+    world.written_by(at(30), "ada");
+    ask(&mut world);
+    world.passes(6);
+    let run = world.run_of(at(30));
+    let run = run
+        .unwrap_or_else(|| panic!("it has no run:\n{}", world.show("report")))
+        .id;
+    world.pod_runs(run);
+    world.passes(3);
+    assert_eq!(
+        world.run(run).state,
+        RunState::Running,
+        "{}",
+        world.show("report")
+    );
+    (world, run)
+}
+
+fn by_clock(world: &mut World) {
+    world.schedule("nightly", 30, "self-improve", "30 0 * * *");
+    world.passes(2);
+    world.now += Duration::minutes(31);
+}
+
+fn by_push(world: &mut World) {
+    world.on_push(30, "self-improve");
+    world.passes(2);
+    world.push_default(2);
+}
+
+#[test]
+fn what_the_config_asked_for_goes_on_when_the_database_is_lost() {
+    for ask in [by_clock, by_push] {
+        let (mut world, run) = at_work(ask);
+        let before = world.run(run).clone();
+        let standing = world.standing();
+        // Long after the tick and the push, when nothing but the namespace tells of them.
+        world.now += Duration::hours(1);
+        world.push_default(3);
+        world.restore(&empty());
+        world.passes(8);
+        let after = world.run(run).clone();
+        assert_eq!(after.trigger, before.trigger);
+        assert_eq!(after.state, RunState::Running, "{}", world.show("report"));
+        assert_eq!((after.frozen, after.slot), (before.frozen, before.slot));
+        assert_eq!(world.standing(), standing, "{}", world.show("report"));
+        world.finish();
+        assert_eq!(world.run(run).state, RunState::Succeeded);
+    }
+}
+
+#[test]
+fn what_the_config_asked_for_and_got_is_not_done_again_when_the_database_is_lost() {
+    for ask in [by_clock, by_push] {
+        let (mut world, run) = at_work(ask);
+        let at_work = world.now;
+        world.finish();
+        assert_eq!(world.run(run).state, RunState::Succeeded);
+        let pulls = world.rows.pulls.len();
+        // The tick still counts.
+        world.now = at_work;
+        world.restore(&empty());
+        world.finish();
+        let active = world.rows.runs.iter().filter(|row| row.id != run).count();
+        assert_eq!(active, 0, "{}", world.show("report"));
+        assert_eq!(world.rows.pulls.len(), pulls);
+        assert!(world.standing().is_empty(), "{}", world.show("report"));
     }
 }
