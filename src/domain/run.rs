@@ -49,9 +49,9 @@ pub enum RunState {
     Preparing,
     /// An attempt's pod is at work.
     Running,
-    /// Waits for the answer to a tool call; its timer stands still.
+    /// Waits for a decision that any member may make; its timer stands still.
     WaitingMcp,
-    /// Waits for a person's review; its timer stands still.
+    /// Waits for a decision of the project's owners; its timer stands still.
     WaitingOwnerReview,
     /// Ending with an outcome that is already decided; still counts as active.
     Stopping,
@@ -87,6 +87,11 @@ impl RunState {
             self,
             Self::Preparing | Self::Running | Self::WaitingMcp | Self::WaitingOwnerReview
         )
+    }
+
+    /// Whether it stands still until people have decided something.
+    pub fn waits(self) -> bool {
+        matches!(self, Self::WaitingMcp | Self::WaitingOwnerReview)
     }
 
     /// The transition table: whether a run may go from here to `to`.

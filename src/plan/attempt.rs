@@ -240,7 +240,7 @@ fn watch(
         apply(index, plan, run, frozen, attempt);
         return;
     }
-    if run.state == RunState::WaitingMcp {
+    if run.state.waits() {
         wait::report(index, plan, run);
         return;
     }

@@ -16,9 +16,9 @@ use crate::{
     },
 };
 
-/// A permission is read again after ten minutes; it counts for twice as long, so that a
-/// read in progress does not make the actor a stranger.
-const PERMISSION_VALID: Duration = Duration::minutes(20);
+/// For how long a permission counts (DESIGN §3). It is read again after three quarters of that,
+/// so that a read in progress does not make the actor a stranger.
+const PERMISSION_VALID: Duration = Duration::minutes(10);
 
 /// What was found about an actor.
 #[derive(Debug, Clone, PartialEq, Eq)]

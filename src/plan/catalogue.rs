@@ -1,5 +1,5 @@
-//! What the catalogue wants to stand in a repository: its labels, those that choose models, and
-//! the variables that name them to the repository's own workflows.
+//! What the catalogue wants to stand in a repository: its labels, the project's own, and the
+//! variables that name them to the repository's own workflows.
 
 use crate::{
     desired::model::Desired,
@@ -53,32 +53,19 @@ pub(super) fn labels<'a>(desired: &'a Desired, project: &ProjectKey) -> Vec<Want
         description: description.trim(),
         looks: true,
     };
-    let triggers = catalogue
-        .triggers
-        .iter()
-        .map(|label| described(&label.name, &label.colour, label.description_in(locale)));
-    let single = catalogue
-        .state
-        .iter()
-        .map(|(_, label)| label)
-        .chain(catalogue.need.values())
-        .chain([&catalogue.debug])
-        .chain(&catalogue.discussion)
-        .chain(&catalogue.priority)
-        .map(|label| described(&label.name, &label.colour, label.description_in(locale)));
-    let models = &desired.platform.models;
-    let choices = models
-        .catalogue
-        .iter()
-        .filter_map(|model| model.label.as_ref())
-        .chain(models.reasoning.iter().map(|reasoning| &reasoning.label));
-    let bare = choices.map(|name| WantedLabel {
+    let triggers = catalogue.triggers.iter();
+    let triggers = triggers.map(|it| described(&it.name, &it.colour, it.description_in(locale)));
+    let plain = catalogue.plain();
+    let plain = plain.map(|(it, _)| described(&it.name, &it.colour, it.description_in(locale)));
+    let own = desired.project(project);
+    let own = own.and_then(|project| project.spec.priority_label.as_ref());
+    let own = own.map(|name| WantedLabel {
         name,
         colour: COLOUR,
         description: "",
         looks: false,
     });
-    triggers.chain(single).chain(bare).collect()
+    triggers.chain(plain).chain(own).collect()
 }
 
 /// Every variable that a project's repositories get.

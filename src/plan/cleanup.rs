@@ -6,7 +6,13 @@
 use chrono::Duration;
 use serde_json::json;
 
-use super::{action::ActionKind, builder::PlanBuilder, event, index::Index, reopen};
+use super::{
+    action::ActionKind,
+    builder::{Ensure, PlanBuilder},
+    comment, event,
+    index::Index,
+    reopen,
+};
 use crate::{
     cluster::{DeleteTarget, ObjectRef, Propagation, snapshot::NamespacePhase},
     desired::model::LabelMeaning,
@@ -56,7 +62,7 @@ fn step_environment(
             // The answer was lost: asked once more, the ledger has it with its event.
             delete(plan, run, &environment.namespace, uid);
         } else {
-            note_gone(plan, run, environment);
+            tell_gone(index, plan, run, environment);
         }
         return;
     };
@@ -189,6 +195,32 @@ fn going(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, environment: 
             "its namespace is going away",
         );
     }
+}
+
+/// People are told first: once the row says that it is gone, nobody looks at it again. What its
+/// run's end has to say there comes before.
+fn tell_gone(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, environment: &Environment) {
+    let (state, reason) = match index.repository(run.repository) {
+        Err(reason) if index.repositories.contains_key(&run.repository) => {
+            (ReportState::Unknown, reason)
+        }
+        _ if run.finalized_at.is_none() => {
+            let reason = "its namespace is gone, its run is being finished";
+            (ReportState::Waiting, reason.to_owned())
+        }
+        _ => match comment::cleaned(index, plan, run, environment) {
+            Ensure::NotNeeded => return note_gone(plan, run, environment),
+            Ensure::Added => (
+                ReportState::Acting,
+                "says that its namespace is gone".to_owned(),
+            ),
+            Ensure::Backoff(_) | Ensure::Held => {
+                let reason = "its namespace is gone, what says so waits";
+                (ReportState::Retrying, reason.to_owned())
+            }
+        },
+    };
+    report(plan, run, state, reason);
 }
 
 fn note_gone(plan: &mut PlanBuilder<'_>, run: &Run, environment: &Environment) {

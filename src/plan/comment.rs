@@ -26,12 +26,12 @@ use crate::domain::{
         self, Leaves, Phase, PullRequestBody, RefusalComment, StatusComment, StopCause,
         TimelineEntry, TimelineStep,
     },
-    run::{FrozenRun, Outcome, Run, RunState},
+    run::{Environment, FrozenRun, Outcome, Run, RunState},
     trigger::{Disposition, Trigger, TriggerKind, WithdrawnBy},
 };
 
-/// How often the comment on what there is to learn is tried before a run is finished without it.
-const MOST_LEARNING_ATTEMPTS: i32 = 3;
+/// How often a comment is tried that a run can do without.
+const MOST_ATTEMPTS: i32 = 3;
 
 /// Whether a one-time answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,10 +61,30 @@ pub(super) fn step_comments(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
 
 /// The status comment of a run.
 pub(super) fn status(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) -> Ensure {
-    let body = messages::status_comment(
-        &status_text(index, run),
-        &locale(index, run.frozen.as_ref()),
-    );
+    say(index, plan, run, &status_text(index, run))
+}
+
+/// The last word of a run's status comment: its workspace is gone, by our hand or another's.
+///
+/// A forge that takes no comment there any more keeps nothing from being put in order.
+pub(super) fn cleaned(
+    index: &Index<'_>,
+    plan: &mut PlanBuilder<'_>,
+    run: &Run,
+    environment: &Environment,
+) -> Ensure {
+    let mut text = status_text(index, run);
+    text.timeline.push(TimelineEntry {
+        at: environment.deleting_at,
+        step: TimelineStep::Cleaned,
+    });
+    let found = say(index, plan, run, &text);
+    let key = messages::status_comment_key(&run.id);
+    give_up(index, &key, found)
+}
+
+fn say(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run, text: &StatusComment) -> Ensure {
+    let body = messages::status_comment(text, &locale(index, run.frozen.as_ref()));
     // The text is over; the mark is for a database that has lost the run.
     let body = match review::answered(index, run) {
         Some((pull, newest)) => format!("{body}{}\n", reviews_marker(pull, newest)),
@@ -126,10 +146,15 @@ pub(super) fn learning(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run)
             ),
         },
     );
+    give_up(index, &key, found)
+}
+
+/// A comment that failed so often is nothing to wait for any more.
+fn give_up(index: &Index<'_>, key: &str, found: Ensure) -> Ensure {
     let effect = index.effect(&format!("comment/{key}"));
     let tried = effect.map_or(0, |effect| effect.attempts);
     match found {
-        Ensure::Backoff(_) if tried >= MOST_LEARNING_ATTEMPTS => Ensure::NotNeeded,
+        Ensure::Backoff(_) if tried >= MOST_ATTEMPTS => Ensure::NotNeeded,
         found => found,
     }
 }
@@ -157,6 +182,10 @@ fn status_text(index: &Index<'_>, run: &Run) -> StatusComment {
         agent: frozen.map(|frozen| frozen.agent.clone()),
         model: frozen.and_then(|frozen| frozen.model.clone()),
         reasoning: frozen.and_then(|frozen| frozen.reasoning.clone()),
+        runtime_mode: frozen
+            .map(|frozen| frozen.runtime_mode.clone())
+            .filter(|mode| !mode.is_empty()),
+        namespace: frozen.map(|frozen| frozen.namespace.clone()),
         branch: run.branch.clone(),
         pull_request: run.pull_request,
         leaves,
@@ -164,7 +193,7 @@ fn status_text(index: &Index<'_>, run: &Run) -> StatusComment {
         asked: frozen
             .map(|frozen| frozen.asked.clone())
             .unwrap_or_default(),
-        timeline: timeline(run),
+        timeline: timeline(index, run),
     }
 }
 
@@ -206,15 +235,22 @@ fn cause(index: &Index<'_>, run: &Run) -> StopCause {
     }
 }
 
-fn timeline(run: &Run) -> Vec<TimelineEntry> {
+fn timeline(index: &Index<'_>, run: &Run) -> Vec<TimelineEntry> {
+    let attempts = index.attempts.get(&run.id).into_iter().flatten();
+    let further = attempts.filter(|attempt| attempt.number.0 > 1);
+    let further = further.map(|attempt| {
+        let step = TimelineStep::Attempt(attempt.number.0);
+        (Some(attempt.created_at), step)
+    });
     let steps = [
         (Some(run.created_at), TimelineStep::Queued),
         (run.preparing_at, TimelineStep::Started),
-        (run.finished_at, TimelineStep::Finished),
     ];
+    let steps = steps.into_iter().chain(further);
     steps
-        .into_iter()
-        .filter_map(|(at, step)| at.map(|at| TimelineEntry { at, step }))
+        .chain([(run.finished_at, TimelineStep::Finished)])
+        .filter(|(at, _)| at.is_some())
+        .map(|(at, step)| TimelineEntry { at, step })
         .collect()
 }
 

@@ -3,14 +3,16 @@
 //! The prompt takes title, body and labels as they are read now; comments only
 //! when they stood unedited before the trigger, or come from entitled people.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::{context::context, index::Index, reopen, revise::revised_pull, tools};
 use crate::{
     cluster::manifests::namespace_name,
     desired::model::{
-        AgentView, ClosesIssue, Desired, LabelMeaning, LabelsAfter, RbacProfile, RuntimeMode,
-        StageSpec, Template, TemplateKind,
+        AgentView, ClosesIssue, Desired, DurationText, LabelMeaning, LabelsAfter, RbacProfile,
+        RuntimeMode, StageSpec, Template, TemplateKind,
         template::{block_mark, lacking_blocks},
     },
     domain::{
@@ -222,6 +224,7 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
         repository_name: parts.mirror.record.name.clone(),
         agent: agent.key.clone(),
         policy: agent.spec.policy.to_string(),
+        runtime_mode: stage.runtime_mode.as_str().to_owned(),
         image: agent.spec.image.clone(),
         models: models(desired, project, &cli, &model)?,
         tools,
@@ -247,9 +250,8 @@ fn frozen(index: &Index<'_>, parts: &Parts<'_>) -> Result<FrozenRun, NotYet> {
             .map(|(part, _)| part)
             .collect(),
         namespace: namespace(index, parts),
-        timeout_seconds: i64::try_from(policy.run_timeout.as_secs())
-            .unwrap_or(7_200)
-            .max(1),
+        timeout_seconds: seconds(policy.run_timeout),
+        wait_seconds: seconds(policy.wait_timeout),
         max_attempts: i32::try_from(policy.max_attempts).unwrap_or(3).max(1),
         success_labels: outcome_labels(desired, &stage.on_success),
         question_labels: outcome_labels(desired, &with_questions(stage)),
@@ -378,16 +380,24 @@ pub(super) fn clear_labels(desired: &Desired) -> Vec<LabelName> {
         .collect()
 }
 
-/// What the labels on one subject mean.
-type Level = (ChoiceSource, Vec<LabelMeaning>);
+/// The labels on one subject that mean something.
+type Level<'a> = (ChoiceSource, Vec<(&'a LabelName, LabelMeaning)>);
+
+/// Never zero; the config's are not.
+fn seconds(duration: DurationText) -> i64 {
+    i64::try_from(duration.as_secs())
+        .unwrap_or(i64::MAX / 2)
+        .max(1)
+}
 
 /// What the labels on pull request and issue mean, the pull request's first.
-fn chosen_labels(parts: &Parts<'_>, index: &Index<'_>) -> Vec<Level> {
-    let meanings = |labels: &[LabelName]| {
-        labels
-            .iter()
-            .filter_map(|label| parts.desired.label_in(parts.project, label.as_str()))
-            .collect::<Vec<_>>()
+fn chosen_labels<'a>(parts: &Parts<'a>, index: &Index<'a>) -> Vec<Level<'a>> {
+    let meanings = |labels: &'a [LabelName]| {
+        let known = labels.iter().filter_map(|label| {
+            let meaning = parts.desired.label_in(parts.project, label.as_str());
+            Some((label, meaning?))
+        });
+        known.collect::<Vec<_>>()
     };
     let on_pull = parts.pull.and_then(|pull| {
         index.issues.get(&Subject {
@@ -404,20 +414,23 @@ fn chosen_labels(parts: &Parts<'_>, index: &Index<'_>) -> Vec<Level> {
 
 /// The one choice of the first level that makes one; two at one level contradict each other.
 fn one_of(
-    levels: &[Level],
+    levels: &[Level<'_>],
     pick: impl Fn(&LabelMeaning) -> Option<String>,
 ) -> Result<Option<(String, ChoiceSource)>, NotYet> {
     for (source, level) in levels {
-        let mut found: Vec<_> = level.iter().filter_map(&pick).collect();
-        found.sort();
-        found.dedup();
-        match found.as_slice() {
+        let chosen = level
+            .iter()
+            .filter_map(|(label, meaning)| Some((pick(meaning)?, *label)));
+        let chosen: BTreeMap<String, &LabelName> = chosen.collect();
+        let mut names: Vec<_> = chosen.values().map(|label| format!("`{label}`")).collect();
+        names.sort();
+        match chosen.into_keys().collect::<Vec<_>>().as_slice() {
             [] => {}
             [one] => return Ok(Some((one.clone(), *source))),
-            several => {
+            _ => {
                 return Err(NotYet::Never(format!(
                     "labels choose more than one of the same: {}",
-                    several.join(", ")
+                    names.join(", ")
                 )));
             }
         }

@@ -125,8 +125,6 @@ pub struct PlanSettings {
     pub orphan_grace_seconds: i64,
     /// How long a namespace may take to go before people are called.
     pub stuck_namespace_seconds: i64,
-    /// The longest wait for people that a run may have; part of the Job's deadline.
-    pub longest_wait_seconds: i64,
     /// How many writes a minute at the forge may go into keeping the catalogue right.
     #[serde(default = "upkeep_per_minute")]
     pub upkeep_per_minute: usize,
@@ -166,7 +164,6 @@ impl Default for PlanSettings {
             node_grace_seconds: 600,
             orphan_grace_seconds: 600,
             stuck_namespace_seconds: 300,
-            longest_wait_seconds: 86_400,
             upkeep_per_minute: upkeep_per_minute(),
         }
     }

@@ -51,6 +51,8 @@ pub(super) fn grant(
                 &mut grant.requests
             }
             LabelMeaning::Need(_) => &mut grant.labels,
+            // As every label of people's: only where the policy's patterns say so.
+            LabelMeaning::Semantic(_) => continue,
             _ => &mut grant.reserved,
         };
         group.insert(label);
@@ -204,7 +206,7 @@ fn is_free(index: &Index<'_>, label: &LabelName) -> bool {
     };
     matches!(
         desired.label_in(project, label.as_str()),
-        None | Some(LabelMeaning::Need(_))
+        None | Some(LabelMeaning::Need(_) | LabelMeaning::Semantic(_))
     )
 }
 

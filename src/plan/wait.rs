@@ -1,8 +1,11 @@
 //! Waiting for people: a run whose agent waits stands still, and so does its time.
 //!
 //! ```text
-//! running ─ the agent waits for a decision ─► waiting_mcp ─ decided, or nobody waits ─► running
+//! running ─ the agent waits for a decision ─► waiting_… ─ decided, or nobody waits ─► running
 //! ```
+//!
+//! `waiting_owner_review` is for a decision that only owners of the project make, `waiting_mcp`
+//! for one of any member.
 //!
 //! A call that is held open counts for a short while; an attempt that was told to end counts
 //! until there is an answer. Such an attempt is parked and not lost: the next one begins with
@@ -17,7 +20,7 @@ use super::{
     moves::{move_run, report_quiet},
 };
 use crate::domain::{
-    approval::ApprovalState,
+    approval::{Approval, ApprovalMode, ApprovalState},
     event::EventKind,
     fact::{Fact, RunFact, WaitFact, WaitStage},
     report::ReportState,
@@ -34,16 +37,17 @@ pub(super) fn step_waits(index: &Index<'_>, plan: &mut PlanBuilder<'_>) {
         let waits = is_open(index, run);
         match run.state {
             RunState::Running if waits => {
-                let change = RunChange::default();
-                move_run(
-                    plan,
-                    run,
-                    RunState::WaitingMcp,
-                    change,
-                    EventKind::RunWaiting,
-                );
+                // For whom is known once the request has its row, with the next pass.
+                if let Some(asked) = asked(index, run) {
+                    let to = match asked.mode {
+                        ApprovalMode::Owner => RunState::WaitingOwnerReview,
+                        ApprovalMode::Delegated | ApprovalMode::None => RunState::WaitingMcp,
+                    };
+                    let change = RunChange::default();
+                    move_run(plan, run, to, change, EventKind::RunWaiting);
+                }
             }
-            RunState::WaitingMcp if !waits => resume(plan, run),
+            state if state.waits() && !waits => resume(plan, run),
             _ => {}
         }
     }
@@ -64,12 +68,17 @@ fn resume(plan: &mut PlanBuilder<'_>, run: &Run) {
 
 /// Says of a run that stands still for whom it does.
 pub(super) fn report(index: &Index<'_>, plan: &mut PlanBuilder<'_>, run: &Run) {
-    let asked = newest(index, run).and_then(|(_, wait)| index.approvals.get(&wait.approval));
-    let line = asked.map_or_else(
+    let line = asked(index, run).map_or_else(
         || "its agent waits for people".to_owned(),
         |asked| format!("its agent waits until people decide on `{}`", asked.target),
     );
     report_quiet(plan, run, ReportState::Waiting, line);
+}
+
+/// The request that a run's agent waited for last.
+fn asked<'a>(index: &Index<'a>, run: &Run) -> Option<&'a Approval> {
+    let (_, wait) = newest(index, run)?;
+    index.approvals.get(&wait.approval).copied()
 }
 
 /// Whether a run's agent waits for a decision that is not made yet.
@@ -109,11 +118,11 @@ pub(super) fn out_of_time(index: &Index<'_>, run: &Run) -> Option<&'static str> 
     let Some(since) = run.waiting_since else {
         return (timeout <= index.now()).then_some("its time is up");
     };
-    let granted = run.frozen.as_ref().map(|frozen| frozen.timeout_seconds)?;
-    let moved = timeout - run.started_at? - Duration::seconds(granted);
+    let frozen = run.frozen.as_ref()?;
+    let moved = timeout - run.started_at? - Duration::seconds(frozen.timeout_seconds);
     let waited = moved.max(Duration::zero()) + (index.now() - since);
-    let longest = Duration::seconds(index.settings().longest_wait_seconds);
-    (waited >= longest).then_some("it waited for people for longer than a run may")
+    (waited >= Duration::seconds(frozen.wait_seconds))
+        .then_some("it waited for people for longer than a run may")
 }
 
 fn newest<'a>(index: &Index<'a>, run: &Run) -> Option<(&'a RunFact, &'a WaitFact)> {

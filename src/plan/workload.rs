@@ -20,7 +20,7 @@ pub(super) fn spec(
     attempt: &Attempt,
 ) -> AttemptSpec {
     let settings = index.settings();
-    let deadline = frozen.timeout_seconds + settings.longest_wait_seconds;
+    let deadline = frozen.timeout_seconds + frozen.wait_seconds;
     AttemptSpec {
         identity: environment::identity(index, run, frozen),
         namespace: frozen.namespace.clone(),

@@ -11,7 +11,6 @@ use crate::domain::{
     fact::{Fact, ResultRecord, WaitStage},
     ids::AttemptNo,
     messages::answers_block,
-    run::RunState,
     run_api::{CommitAuthor, EndedNotice, GIT_PATH, MAX_RESULT_BYTES, Order, RunFacts},
 };
 
@@ -109,7 +108,7 @@ pub(super) async fn heartbeat(
         return Ok(Json(Order::Stop { reason }));
     }
     caller.say(&api, &Fact::Heartbeat).await?;
-    if state == RunState::WaitingMcp && is_overstaying(&api, &caller).await? {
+    if state.waits() && is_overstaying(&api, &caller).await? {
         let reason = "the attempt waits for people; the next one goes on with their answer";
         return Ok(Json(Order::Stop {
             reason: reason.to_owned(),

@@ -134,51 +134,24 @@ impl Desired {
     /// reasoning effort, and only there.
     pub fn label(&self, name: &str) -> Option<LabelMeaning> {
         let folded = name.trim().to_lowercase();
-        let in_catalogue = self
-            .labels
-            .entries()
-            .into_iter()
-            .find(|(label, ..)| label.folded() == folded);
-        if let Some((_, meaning, _)) = in_catalogue {
-            return Some(meaning);
-        }
         let bare = without_brackets(&folded);
-        let models = &self.platform.models;
-        let model = models.catalogue.iter().find(|model| {
-            model
-                .label
-                .as_ref()
-                .is_some_and(|label| without_brackets(&label.folded()) == bare)
+        let mut entries = self.labels.entries();
+        let found = entries.find(|(label, meaning, _)| {
+            let label = label.folded();
+            label == folded || (meaning.is_choice() && without_brackets(&label) == bare)
         });
-        if let Some(model) = model {
-            return Some(LabelMeaning::Model(model.id.clone()));
-        }
-        let reasoning = models
-            .reasoning
-            .iter()
-            .find(|entry| without_brackets(&entry.label.folded()) == bare);
-        reasoning.map(|entry| LabelMeaning::Reasoning(entry.effort))
+        found.map(|(_, meaning, _)| meaning)
     }
 
     /// Every label that means something in a project, with its meaning.
     pub fn labels_in(&self, project: &ProjectKey) -> Vec<(LabelName, LabelMeaning)> {
-        let models = &self.platform.models;
-        let model = models.catalogue.iter();
-        let model = model.filter_map(|model| {
-            let meaning = LabelMeaning::Model(model.id.clone());
-            Some((model.label.clone()?, meaning))
-        });
-        let reasoning = models.reasoning.iter().map(|entry| {
-            let meaning = LabelMeaning::Reasoning(entry.effort);
-            (entry.label.clone(), meaning)
-        });
         let entries = self.labels.entries();
         let entries = entries.map(|(label, meaning, _)| (label.clone(), meaning));
         let own = self
             .project(project)
             .and_then(|project| project.spec.priority_label.clone());
         let own = own.map(|label| (label, LabelMeaning::Priority));
-        entries.chain(model).chain(reasoning).chain(own).collect()
+        entries.chain(own).collect()
     }
 
     /// What a label means in a project: as [`Self::label`], and its own priority label.

@@ -1,8 +1,9 @@
 //! `LabelCatalog`: every label the platform reads or writes.
 //!
-//! Labels read as input (triggers, debug, discussion, priority and the model
-//! labels of `Platform`) and labels written as output (`state`, `need`) are
-//! disjoint, so that a write of ours is never a wish of somebody's.
+//! Labels read as input (triggers, debug, discussion, priority, models and
+//! reasoning) and labels written as output (`state`, `need`) are disjoint, so
+//! that a write of ours is never a wish of somebody's. Those of `semantic` are
+//! neither: they are people's, and only stand in every repository alike.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +37,19 @@ pub struct LabelCatalogSpec {
     /// Moves an issue's run to the head of its project's queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<LabelSpec>,
+    /// Labels that choose a model, by the `id` of an entry of `Platform.spec.models.catalogue`.
+    /// Case and surrounding brackets do not count where they are read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, LabelSpec>,
+    /// Labels that choose a reasoning effort. Case and surrounding brackets do not count where
+    /// they are read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasoning: BTreeMap<ReasoningEffort, LabelSpec>,
+    /// Labels that say what an issue is about, by name. They are people's and agents': the
+    /// platform makes them and puts their looks right, and neither reads nor writes them on
+    /// issues.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub semantic: BTreeMap<String, LabelSpec>,
 }
 
 /// A label that asks for a run.
@@ -202,12 +216,19 @@ pub enum LabelMeaning {
     Model(String),
     /// It chooses a reasoning effort.
     Reasoning(ReasoningEffort),
+    /// It says what an issue is about: the key in `semantic`.
+    Semantic(String),
 }
 
 impl LabelMeaning {
     /// Whether the platform writes it; all others it only reads.
     pub const fn is_output(&self) -> bool {
         matches!(self, Self::State(_) | Self::Need(_))
+    }
+
+    /// Whether brackets around its name do not count.
+    pub const fn is_choice(&self) -> bool {
+        matches!(self, Self::Model(_) | Self::Reasoning(_))
     }
 }
 
@@ -236,8 +257,6 @@ impl LabelPlace<'_> {
 
 impl LabelCatalogSpec {
     /// Every label of the catalogue with its meaning and its place below `spec`.
-    ///
-    /// Model and reasoning labels are in `Platform`, not here.
     pub fn entries(&self) -> impl Iterator<Item = (&LabelName, LabelMeaning, LabelPlace<'_>)> {
         let triggers = self.triggers.iter().enumerate().map(|(index, trigger)| {
             let meaning = LabelMeaning::Trigger(trigger.kind());
@@ -263,7 +282,45 @@ impl LabelCatalogSpec {
         let single = single.into_iter().filter_map(|(field, label, meaning)| {
             Some((&label?.name, meaning, LabelPlace::Single(field)))
         });
-        triggers.chain(states).chain(needs).chain(single)
+        let models = self.models.iter().map(|(id, label)| {
+            let place = LabelPlace::In("models", id);
+            (&label.name, LabelMeaning::Model(id.clone()), place)
+        });
+        let reasoning = self.reasoning.iter().map(|(effort, label)| {
+            let place = LabelPlace::In("reasoning", effort.as_str());
+            (&label.name, LabelMeaning::Reasoning(*effort), place)
+        });
+        let semantic = self.semantic.iter().map(|(key, label)| {
+            let place = LabelPlace::In("semantic", key);
+            (&label.name, LabelMeaning::Semantic(key.clone()), place)
+        });
+        let read = triggers.chain(states).chain(needs).chain(single);
+        read.chain(models).chain(reasoning).chain(semantic)
+    }
+
+    /// Every label but the triggers, with its place below `spec`.
+    pub fn plain(&self) -> impl Iterator<Item = (&LabelSpec, Vec<String>)> {
+        let of = |field: &str, key: &str| vec![field.to_owned(), key.to_owned()];
+        let states = self.state.iter();
+        let states = states.map(move |(state, label)| (label, of("state", state.field())));
+        let needs = self.need.iter();
+        let needs = needs.map(move |(key, label)| (label, of("need", key)));
+        let single = [
+            ("debug", Some(&self.debug)),
+            ("discussion", self.discussion.as_ref()),
+            ("priority", self.priority.as_ref()),
+        ];
+        let single = single.into_iter();
+        let single = single.filter_map(|(field, label)| Some((label?, vec![field.to_owned()])));
+        let models = self.models.iter();
+        let models = models.map(move |(id, label)| (label, of("models", id)));
+        let reasoning = self.reasoning.iter();
+        let reasoning =
+            reasoning.map(move |(effort, label)| (label, of("reasoning", effort.as_str())));
+        let semantic = self.semantic.iter();
+        let semantic = semantic.map(move |(key, label)| (label, of("semantic", key)));
+        let output = states.chain(needs).chain(single);
+        output.chain(models).chain(reasoning).chain(semantic)
     }
 
     /// Every label of the catalogue with what is said of it by locale, and that one's place
@@ -274,23 +331,8 @@ impl LabelCatalogSpec {
             let place = vec!["triggers".to_owned(), index.to_string()];
             all.push((&label.name, &label.descriptions, place));
         }
-        for (state, label) in self.state.iter() {
-            let place = vec!["state".to_owned(), state.field().to_owned()];
-            all.push((&label.name, &label.descriptions, place));
-        }
-        for (key, label) in &self.need {
-            let place = vec!["need".to_owned(), key.clone()];
-            all.push((&label.name, &label.descriptions, place));
-        }
-        let single = [("debug", Some(&self.debug))]
-            .into_iter()
-            .chain([("discussion", self.discussion.as_ref())])
-            .chain([("priority", self.priority.as_ref())]);
-        for (field, label) in single {
-            if let Some(label) = label {
-                all.push((&label.name, &label.descriptions, vec![field.to_owned()]));
-            }
-        }
+        let plain = self.plain();
+        all.extend(plain.map(|(label, place)| (&label.name, &label.descriptions, place)));
         for (_, _, place) in &mut all {
             place.push("descriptions".to_owned());
         }
@@ -313,9 +355,10 @@ impl LabelCatalogSpec {
                 LabelMeaning::Need(key) => format!("NEED_{key}"),
                 LabelMeaning::Debug => "RUN_DEBUG".to_owned(),
                 LabelMeaning::Discussion => "MODE_DISCUSSION".to_owned(),
-                LabelMeaning::Priority | LabelMeaning::Model(_) | LabelMeaning::Reasoning(_) => {
-                    return None;
-                }
+                LabelMeaning::Priority => "RUN_PRIORITY".to_owned(),
+                LabelMeaning::Model(id) => format!("AI_MODEL_{id}"),
+                LabelMeaning::Reasoning(effort) => format!("AI_REASONING_{}", effort.as_str()),
+                LabelMeaning::Semantic(_) => return None,
             };
             Some((
                 format!("CODEXK8S_{}_LABEL", in_capitals(&middle)),

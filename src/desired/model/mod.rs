@@ -30,9 +30,7 @@ pub use duration::DurationText;
 pub use guardrails::{Commands, Egress, Guardrails, Images, Narrowing, PodSecurity};
 pub use kind::{API_VERSION, Kind, LATER_KINDS, Metadata, ObjectName};
 pub use labels::{LabelCatalogSpec, LabelMeaning, LabelSpec, StateKind, StateLabels, TriggerLabel};
-pub use platform::{
-    ModelSpec, Models, PlatformSpec, ReasoningEffort, ReasoningSpec, Retention, Suspend,
-};
+pub use platform::{ModelSpec, Models, PlatformSpec, ReasoningEffort, Retention, Suspend};
 pub use policy::AgentPolicySpec;
 pub use project::{Budgets, Member, MemberRole, ProjectLimits, ProjectSpec};
 pub use repository::RepositorySpec;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{duration::DurationText, guardrails::Guardrails, kind::ObjectName};
 use crate::domain::{
-    ids::{LabelName, Locale},
+    ids::Locale,
     model_route::{ModelWire, Price},
 };
 
@@ -38,7 +38,7 @@ pub struct PlatformSpec {
     /// members may say otherwise.
     #[serde(default)]
     pub learning_mode: bool,
-    /// The models agents may use and the labels that choose them.
+    /// The models agents may use.
     pub models: Models,
 }
 
@@ -102,9 +102,6 @@ pub struct Models {
     /// The reasoning effort of agents that name none.
     #[serde(default = "default_reasoning")]
     pub default_reasoning: ReasoningEffort,
-    /// The labels that choose a reasoning effort.
-    #[serde(default)]
-    pub reasoning: Vec<ReasoningSpec>,
 }
 
 impl Models {
@@ -131,10 +128,6 @@ pub struct ModelSpec {
     /// The model's id at its provider.
     #[schemars(length(min = 1))]
     pub id: String,
-    /// The label that chooses it for an issue. Case and surrounding brackets are ignored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 50))]
-    pub label: Option<LabelName>,
     /// Whether it needs a subscription: a run whose label chooses it has its agent's default
     /// model where the provider's key is none of a subscription.
     #[serde(default)]
@@ -161,17 +154,6 @@ pub struct ProviderSpec {
     /// Whether its key is that of a subscription, with which models may be used that need one.
     #[serde(default)]
     pub subscription: bool,
-}
-
-/// A reasoning effort and the label that chooses it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ReasoningSpec {
-    /// The effort.
-    pub effort: ReasoningEffort,
-    /// The label that chooses it for an issue. Case and surrounding brackets are ignored.
-    #[schemars(length(min = 1, max = 50))]
-    pub label: LabelName,
 }
 
 /// How much a model thinks before it answers.

@@ -20,8 +20,8 @@ pub struct AgentPolicySpec {
     /// How many attempts a run has before it fails.
     #[schemars(range(min = 1, max = 20))]
     pub max_attempts: u32,
-    /// How long a run may wait for its owner's review. Never zero.
-    pub owner_review_timeout: DurationText,
+    /// How long a run may wait for people's decisions, all its waits together. Never zero.
+    pub wait_timeout: DurationText,
     /// Stages that an agent may ask to be started; any when absent. Who decides says the
     /// `ApprovalPolicy`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,7 +41,7 @@ impl Default for AgentPolicySpec {
             max_parallel_runs: 2,
             run_timeout: DurationText::from_hours(2),
             max_attempts: 3,
-            owner_review_timeout: DurationText::from_hours(24),
+            wait_timeout: DurationText::from_hours(24),
             requestable_stages: None,
             tools: None,
             writable_labels: BTreeSet::new(),

@@ -125,6 +125,16 @@ pub enum RuntimeMode {
     CodeOnly,
 }
 
+impl RuntimeMode {
+    /// The name as written in configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FullEnv => "full-env",
+            Self::CodeOnly => "code-only",
+        }
+    }
+}
+
 /// Whether merging the pull request of a stage closes the issue.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,

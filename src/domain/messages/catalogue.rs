@@ -12,6 +12,8 @@ words! {
         Model: "Model", "Модель";
         Reasoning: "Reasoning", "Глубина рассуждений";
         State: "State", "Состояние";
+        RuntimeMode: "Mode", "Режим";
+        Namespace: "Namespace", "Пространство имён";
         Branch: "Branch", "Ветка";
         PullRequest: "Pull request", "Пул-реквест";
         Timeline: "Timeline", "Ход работы";

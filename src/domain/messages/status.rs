@@ -37,6 +37,10 @@ pub struct StatusComment {
     pub model: Option<String>,
     /// The reasoning effort, where one is set.
     pub reasoning: Option<String>,
+    /// What it gets to work with, once the run is frozen.
+    pub runtime_mode: Option<String>,
+    /// The namespace it works in, once the run is frozen.
+    pub namespace: Option<String>,
     /// The branch, from launch on.
     pub branch: Option<BranchName>,
     /// The pull request, once known.
@@ -123,8 +127,8 @@ pub enum StopCause {
 /// One line of the timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimelineEntry {
-    /// When.
-    pub at: Timestamp,
+    /// When, where that is known.
+    pub at: Option<Timestamp>,
     /// What.
     pub step: TimelineStep,
 }
@@ -224,6 +228,8 @@ fn facts(comment: &StatusComment, language: Language) -> String {
         ),
         (Word::Model, comment.model.as_deref().map(code)),
         (Word::Reasoning, comment.reasoning.as_deref().map(code)),
+        (Word::RuntimeMode, comment.runtime_mode.as_deref().map(code)),
+        (Word::Namespace, comment.namespace.as_deref().map(code)),
         (
             Word::State,
             Some(state_word(comment).text(language).to_owned()),
@@ -335,12 +341,9 @@ fn push_timeline(body: &mut String, timeline: &[TimelineEntry], language: Langua
             TimelineStep::Finished => Word::StepFinished.text(language).to_owned(),
             TimelineStep::Cleaned => Word::StepCleaned.text(language).to_owned(),
         };
-        writeln!(
-            body,
-            "- {} – {step}",
-            entry.at.format("%Y-%m-%d %H:%M:%S UTC")
-        )
-        .expect("a String takes every write");
+        let at = entry.at.map(|at| at.format("%Y-%m-%d %H:%M:%S UTC – "));
+        let at = at.map(|at| at.to_string()).unwrap_or_default();
+        writeln!(body, "- {at}{step}").expect("a String takes every write");
     }
 }
 

@@ -37,13 +37,15 @@ fn status(phase: Phase) -> StatusComment {
         agent: Some(AgentKey::from("developer")),
         model: Some("large".to_owned()),
         reasoning: None,
+        runtime_mode: Some("full-env".to_owned()),
+        namespace: Some("codex-issue-12".to_owned()),
         branch: None,
         pull_request: None,
         leaves: Leaves::Changes,
         phase,
         asked: Vec::new(),
         timeline: vec![TimelineEntry {
-            at: at(0),
+            at: Some(at(0)),
             step: TimelineStep::Queued,
         }],
     }
@@ -160,7 +162,7 @@ fn a_finished_run_reads_like_this() {
         (65, TimelineStep::Cleaned),
     ] {
         comment.timeline.push(TimelineEntry {
-            at: at(seconds),
+            at: Some(at(seconds)),
             step,
         });
     }
@@ -170,6 +172,8 @@ fn a_finished_run_reads_like_this() {
         | Trigger | `run:dev` |\n\
         | Agent | `developer` |\n\
         | Model | `large` |\n\
+        | Mode | `full-env` |\n\
+        | Namespace | `codex-issue-12` |\n\
         | State | succeeded |\n\
         | Branch | `codex/issue-12` |\n\
         | Pull request | #13 |\n\

@@ -26,6 +26,9 @@ pub struct FrozenRun {
     pub agent: AgentKey,
     /// The policy's name.
     pub policy: String,
+    /// What it gets to work with, as its stage has it: `full-env` or `code-only`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub runtime_mode: String,
     /// The image of the pod.
     pub image: String,
     /// The agent program.
@@ -83,6 +86,9 @@ pub struct FrozenRun {
     pub namespace: String,
     /// Seconds of work allowed, waiting not counted. Never zero.
     pub timeout_seconds: i64,
+    /// Seconds that it may wait for people, all waits together. Never zero.
+    #[serde(default = "a_day")]
+    pub wait_seconds: i64,
     /// Attempts allowed.
     pub max_attempts: i32,
     /// `state:*` and `need:*` labels put on at success.
@@ -173,4 +179,8 @@ pub struct CommitIdentity {
     pub name: String,
     /// The e-mail address.
     pub email: String,
+}
+
+const fn a_day() -> i64 {
+    24 * 60 * 60
 }

@@ -269,6 +269,9 @@ impl Player {
             ["config", "suspend", mode] => self.suspend(mode),
             ["config", "agent", agent, enabled] => self.enable(agent, enabled == "on"),
             ["config", "slots", slots] => world.spec().slots = slots.parse().expect("a number"),
+            ["config", "priority", label] => {
+                world.spec().priority_label = Some(label.into());
+            }
             ["fail", action] => {
                 world.failing.insert(action_name(action));
             }

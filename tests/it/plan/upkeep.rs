@@ -30,22 +30,9 @@ impl World {
             .iter()
             .map(|label| record(&label.name, &label.colour, label.description_in(locale)));
         let others = catalogue
-            .state
-            .iter()
-            .map(|(_, label)| label)
-            .chain(catalogue.need.values())
-            .chain([&catalogue.debug])
-            .chain(&catalogue.discussion)
-            .chain(&catalogue.priority)
-            .map(|label| record(&label.name, &label.colour, label.description_in(locale)));
-        let models = &desired.platform.models;
-        let choices = models
-            .catalogue
-            .iter()
-            .filter_map(|model| model.label.as_ref())
-            .chain(models.reasoning.iter().map(|row| &row.label))
-            .map(|name| record(name, "ededed", "Somebody's words"));
-        for label in triggers.chain(others).chain(choices) {
+            .plain()
+            .map(|(label, _)| record(&label.name, &label.colour, label.description_in(locale)));
+        for label in triggers.chain(others) {
             for repository in [HELLO, NOTES] {
                 let label = label.clone();
                 self.rows.labels.push(RepositoryLabel {

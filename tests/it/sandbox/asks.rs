@@ -44,7 +44,7 @@ async fn ask_wait_and_go_on(stage: Stage) {
         parked
     });
     let code = code.await;
-    let run = stage.run_in(1, RunState::WaitingMcp).await;
+    let run = stage.run_in(1, RunState::WaitingOwnerReview).await;
     let until = run.timeout_at.unwrap();
     let labels = stage.labels(1);
     assert!(labels.contains(&"need:qa".to_owned()), "{labels:?}");

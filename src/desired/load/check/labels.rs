@@ -30,30 +30,6 @@ pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
         describe(catalogue, errors);
         publish(catalogue, errors);
     }
-    if let Some(platform) = objects.platforms.first() {
-        let models = &platform.spec.models;
-        for (index, model) in models.catalogue.iter().enumerate() {
-            let Some(label) = &model.label else { continue };
-            let path = ["spec", "models", "catalogue", &index.to_string(), "label"];
-            let at = platform.error(&path, Code::DuplicateName, "");
-            errors.extend(meet(
-                &mut seen,
-                label.as_str(),
-                LabelMeaning::Model(model.id.clone()),
-                at,
-            ));
-        }
-        for (index, entry) in models.reasoning.iter().enumerate() {
-            let path = ["spec", "models", "reasoning", &index.to_string(), "label"];
-            let at = platform.error(&path, Code::DuplicateName, "");
-            errors.extend(meet(
-                &mut seen,
-                entry.label.as_str(),
-                LabelMeaning::Reasoning(entry.effort),
-                at,
-            ));
-        }
-    }
     for project in &objects.projects {
         let Some(label) = &project.spec.priority_label else {
             continue;

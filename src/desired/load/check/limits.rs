@@ -36,7 +36,7 @@ fn time_outs(policy: &Document<AgentPolicySpec>, errors: &mut Vec<ConfigError>) 
     let spec = &policy.spec;
     for (field, duration) in [
         ("runTimeout", spec.run_timeout),
-        ("ownerReviewTimeout", spec.owner_review_timeout),
+        ("waitTimeout", spec.wait_timeout),
     ] {
         if duration.is_zero() {
             errors.push(policy.error(

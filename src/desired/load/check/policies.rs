@@ -43,9 +43,9 @@ const LIMITS: [Limit; 4] = [
         |spec| spec.max_attempts.to_string(),
     ),
     (
-        "ownerReviewTimeout",
-        |spec| spec.owner_review_timeout.as_secs(),
-        |spec| spec.owner_review_timeout.to_string(),
+        "waitTimeout",
+        |spec| spec.wait_timeout.as_secs(),
+        |spec| spec.wait_timeout.to_string(),
     ),
 ];
 

@@ -18,6 +18,7 @@ use crate::desired::{
 pub(super) fn check(objects: &Objects, errors: &mut Vec<ConfigError>) {
     single_kinds(objects, errors);
     agents(objects, errors);
+    model_labels(objects, errors);
     clis::check(objects, errors);
     stages(objects, errors);
     policies(objects, errors);
@@ -99,6 +100,18 @@ fn models(objects: &Objects) -> Option<Vec<&str>> {
             .map(|model| model.id.as_str())
             .collect(),
     )
+}
+
+/// A label chooses a model that there is.
+fn model_labels(objects: &Objects, errors: &mut Vec<ConfigError>) {
+    let (Some(catalogue), Some(models)) = (objects.catalogues.first(), models(objects)) else {
+        return;
+    };
+    for id in catalogue.spec.models.keys() {
+        let path = ["spec", "models", id];
+        let names = models.iter().copied();
+        among(catalogue, &path, ("model", id), names, errors);
+    }
 }
 
 fn agents(objects: &Objects, errors: &mut Vec<ConfigError>) {

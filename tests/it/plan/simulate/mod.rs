@@ -301,7 +301,7 @@ impl World {
         }
         run.state = to;
         run.version += 1;
-        run.waiting_since = (to == RunState::WaitingMcp).then_some(now);
+        run.waiting_since = to.waits().then_some(now);
         match to {
             RunState::Preparing => run.preparing_at = Some(now),
             RunState::Running => {
