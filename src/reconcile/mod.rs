@@ -95,9 +95,12 @@ pub struct Reconciler {
     /// What the last pass wants read.
     wanted: Mutex<Wanted>,
     freshness: Freshness,
-    /// Nudges for a poll of the forge: the config changed, or a pass wants something read.
+    /// Nudges for a poll of the forge: the config changed.
     wake_forge: Notify,
-    /// What the last poll was asked to look at.
+    /// Nudges for a poll of what passes want read and no poll was asked for yet.
+    wake_wanted: Notify,
+    /// What polls were asked to look at, the last whole one and those of single repositories
+    /// since.
     asked: Mutex<PollRequest>,
     /// How often the forge is polled at present.
     period: Mutex<Period>,
@@ -145,6 +148,7 @@ impl Reconciler {
             wanted: Mutex::default(),
             freshness: Freshness::default(),
             wake_forge: Notify::new(),
+            wake_wanted: Notify::new(),
             asked: Mutex::default(),
         }
     }
@@ -274,6 +278,9 @@ impl Reconciler {
                     () = stop.cancelled() => break,
                     () = tokio::time::sleep_until(due) => break,
                     () = self.wake_forge.notified(), if self.parts.nudged => break,
+                    () = self.wake_wanted.notified(), if self.parts.nudged => {
+                        self.poll_wanted_once().await;
+                    }
                     () = self.hint_due(), if self.parts.nudged => self.poll_hinted_once().await,
                 }
             }

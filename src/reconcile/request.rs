@@ -49,13 +49,22 @@ impl Wanted {
         }
     }
 
-    /// Whether a poll was asked for all of it.
-    pub(super) fn is_within(&self, asked: &PollRequest) -> bool {
-        let hot: BTreeSet<_> = asked.hot.iter().collect();
-        let branches: BTreeSet<_> = asked.branches.iter().collect();
-        self.actors.iter().all(|actor| asked.actors.contains(actor))
-            && self.branches.iter().all(|one| branches.contains(one))
-            && self.hot.iter().all(|one| hot.contains(one))
+    /// The repositories in which something is wanted that no poll was asked for yet.
+    pub(super) fn beyond(&self, asked: &PollRequest) -> BTreeSet<RepositoryId> {
+        let before: BTreeSet<_> = asked.hot.iter().collect();
+        let hot = self.hot.iter().filter(|subject| !before.contains(subject));
+        let before: BTreeSet<_> = asked.branches.iter().collect();
+        let branches = self.branches.iter().filter(|one| !before.contains(one));
+        let account = |(repository, account): &(RepositoryId, Account)| (*repository, account.id);
+        let before: BTreeSet<_> = asked.actors.iter().map(account).collect();
+        let actors = self
+            .actors
+            .iter()
+            .filter(|one| !before.contains(&account(one)));
+        hot.map(|subject| subject.repository)
+            .chain(branches.map(|(repository, _)| *repository))
+            .chain(actors.map(|(repository, _)| *repository))
+            .collect()
     }
 }
 

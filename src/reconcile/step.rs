@@ -165,6 +165,30 @@ impl Reconciler {
         }
     }
 
+    /// Reads the bound repositories in which the last pass wants something read that no poll was
+    /// asked for yet.
+    pub async fn poll_wanted_once(&self) {
+        let (Some(desired), Some(grant)) = (self.parts.in_force.get(), self.parts.lease.grant())
+        else {
+            return;
+        };
+        let wanted = self.wanted();
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let repositories = wanted.beyond(&asked);
+        if repositories.is_empty() {
+            return;
+        }
+        let request = poll_request(&desired, wanted);
+        *asked = request.clone();
+        drop(asked);
+        let mirror = StoreMirror::new(self.parts.store.clone(), grant);
+        let observer = &self.parts.observer;
+        let report = observer.poll_some(&request, &repositories, &mirror).await;
+        if report.moved() {
+            self.parts.wake.notify_one();
+        }
+    }
+
     /// Makes one pass; says whether it came to anything, so that another may find more to do.
     pub async fn pass_once(&self) -> bool {
         match self.parts.passes.pass().await {
@@ -180,12 +204,12 @@ impl Reconciler {
         }
     }
 
-    /// Polls at once where the last pass waits for reads that no poll was asked for yet, so that
-    /// a chain of steps takes seconds and not periods.
+    /// Has read at once what the last pass waits for and no poll was asked for yet, so that a
+    /// chain of steps takes seconds and not periods.
     fn ask_for_more(&self, wanted: &Wanted) {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !wanted.is_within(&asked) {
-            self.wake_forge.notify_one();
+        if !wanted.beyond(&asked).is_empty() {
+            self.wake_wanted.notify_one();
         }
     }
 

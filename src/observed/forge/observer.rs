@@ -131,6 +131,31 @@ impl ForgeObserver {
         self.poll_with(&request, store, hinted).await
     }
 
+    /// Polls some of the bound repositories once: those with these ids that are bound already.
+    pub async fn poll_some(
+        &self,
+        request: &PollRequest,
+        repositories: &BTreeSet<RepositoryId>,
+        store: &dyn MirrorStore,
+    ) -> PollReport {
+        let mut request = request.clone();
+        let mirrors = match store.mirrors().await {
+            Ok(mirrors) => mirrors,
+            Err(error) => return all_unknown(&request, &error.to_string()),
+        };
+        let some = mirrors
+            .iter()
+            .filter(|row| repositories.contains(&row.id()));
+        let names: BTreeSet<_> = some.map(|row| &row.configured_name).collect();
+        request
+            .bound
+            .retain(|binding| names.contains(&binding.name));
+        if request.bound.is_empty() {
+            return PollReport::default();
+        }
+        self.poll_with(&request, store, BTreeSet::new()).await
+    }
+
     /// Polls all bound repositories once.
     pub async fn poll(&self, request: &PollRequest, store: &dyn MirrorStore) -> PollReport {
         let hinted = self.hints.take_due(Instant::now());

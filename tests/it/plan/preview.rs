@@ -83,7 +83,8 @@ fn labels_choose_model_and_effort_and_the_run_says_what_did() {
 
     world.label(at(12), "[ai-model-gpt-5.1-codex-mini]", "ada");
     let both = chosen(&mut world, 12, false).unwrap_err();
-    assert!(both.contains("gpt-5.1-codex-mini, gpt-5.2"), "{both}");
+    let labels = "`[AI-model-gpt-5.2]`, `[ai-model-gpt-5.1-codex-mini]`";
+    assert!(both.contains(labels), "{both}");
 
     // A revise asks the pull request first, where there is no contradiction.
     world.unlabel(at(12), "[AI-model-gpt-5.2]", "ada");

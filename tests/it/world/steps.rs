@@ -204,14 +204,17 @@ impl World {
         self.after(crashed).await;
     }
 
-    /// Reads what a hint is due for.
+    /// Reads what a hint is due for, and what the last pass wants besides.
     pub(crate) async fn poll_hinted(&mut self) {
         self.note("poll hinted");
         let platform = self.platform.as_ref().expect("a process is there");
         let crashed = tokio::select! {
             biased;
             () = self.points.crashed() => true,
-            () = platform.reconciler.poll_hinted_once() => false,
+            () = async {
+                platform.reconciler.poll_hinted_once().await;
+                platform.reconciler.poll_wanted_once().await;
+            } => false,
         };
         self.after(crashed).await;
     }
