@@ -67,15 +67,6 @@ pub struct Passes {
     expiry: Expiry,
 }
 
-/// What a pass came to.
-#[derive(Debug, Clone)]
-pub struct Passed {
-    /// Whether something was done, so that another pass may find more to do.
-    pub progressed: bool,
-    /// What its rows ask the next polls to look at.
-    pub wanted: Wanted,
-}
-
 impl Passes {
     /// Puts the parts together.
     pub fn new(parts: PassParts, in_force: ConfigInForce) -> Self {
@@ -105,12 +96,16 @@ impl Passes {
         self.expiry.forget();
     }
 
-    /// Makes one pass over all projects and the orphans.
-    pub async fn pass(&self) -> anyhow::Result<Passed> {
+    /// Makes one pass over all projects and the orphans; says whether something was done, so that
+    /// another pass may find more to do.
+    ///
+    /// `wants` is told what the rows ask the next polls to look at, before anything is planned:
+    /// what is applied may take its time, and that is read meanwhile.
+    pub async fn pass(&self, wants: impl FnOnce(Wanted)) -> anyhow::Result<bool> {
         let began = Instant::now();
         let (inputs, rows) = self.load().await.context("load a pass")?;
         let desired = inputs.desired.as_deref();
-        let wanted = desired.map(|desired| Wanted::of(desired, &rows));
+        wants(desired.map_or_else(Wanted::default, |desired| Wanted::of(desired, &rows)));
         self.gauge(&inputs, &rows);
         let scopes: Vec<BoxFuture<'_, _>> = scopes(desired, rows, &inputs.cluster)
             .into_iter()
@@ -151,10 +146,7 @@ impl Passes {
         self.parts.metrics.pass.ended(result, began.elapsed());
         self.note_revision(&inputs).await?;
         self.expire(&inputs).await;
-        Ok(Passed {
-            progressed,
-            wanted: wanted.unwrap_or_default(),
-        })
+        Ok(progressed)
     }
 
     /// Loads a pass's input: the cluster first, so that what a pod reported before it ended

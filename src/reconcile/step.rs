@@ -191,12 +191,12 @@ impl Reconciler {
 
     /// Makes one pass; says whether it came to anything, so that another may find more to do.
     pub async fn pass_once(&self) -> bool {
-        match self.parts.passes.pass().await {
-            Ok(passed) => {
-                self.ask_for_more(&passed.wanted);
-                self.remember(passed.wanted);
-                passed.progressed
-            }
+        let wants = |wanted| {
+            self.remember(wanted);
+            self.ask_for_more();
+        };
+        match self.parts.passes.pass(wants).await {
+            Ok(progressed) => progressed,
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "pass failed");
                 false
@@ -206,7 +206,8 @@ impl Reconciler {
 
     /// Has read at once what the last pass waits for and no poll was asked for yet, so that a
     /// chain of steps takes seconds and not periods.
-    fn ask_for_more(&self, wanted: &Wanted) {
+    fn ask_for_more(&self) {
+        let wanted = self.wanted();
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if !wanted.beyond(&asked).is_empty() {
             self.wake_wanted.notify_one();
