@@ -150,7 +150,7 @@ async fn took(outside: &Outside, put: &BTreeMap<Place, Timestamp>) -> Option<Vec
 }
 
 pub(crate) async fn by_period() {
-    let it = start(Lag::default()).await;
+    let it = Box::pin(start(Lag::default())).await;
     let mut now = Duration::ZERO;
     let mut poll_at = PERIOD;
     let mut placed = BTreeMap::new();
@@ -178,7 +178,7 @@ pub(crate) async fn by_period() {
 }
 
 pub(crate) async fn by_hints() {
-    let it = start(Lag::up_to_ms(1_000)).await;
+    let it = Box::pin(start(Lag::up_to_ms(1_000))).await;
     let stop = CancellationToken::new();
     let labelling = async {
         let took = put_with_hints(&it).await;

@@ -201,3 +201,59 @@ fn branches(
     let branches: BTreeSet<_> = waiting.chain(pending).chain(active).collect();
     branches.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::UserId;
+
+    const HERE: RepositoryId = RepositoryId(1);
+    const THERE: RepositoryId = RepositoryId(2);
+
+    fn ada() -> Account {
+        Account {
+            id: UserId(7),
+            login: "ada".to_owned(),
+        }
+    }
+
+    fn on(repository: RepositoryId, number: i64) -> Subject {
+        Subject {
+            repository,
+            number: IssueNumber(number),
+        }
+    }
+
+    #[test]
+    fn only_what_no_poll_was_asked_for_is_read_at_once() {
+        let branch = || BranchName::from("codex/issue-3");
+        let asked = PollRequest {
+            hot: vec![on(HERE, 3)],
+            actors: vec![(HERE, ada())],
+            branches: vec![(HERE, branch())],
+            ..PollRequest::default()
+        };
+        let beyond = |wanted: Wanted| wanted.beyond(&asked).into_iter().collect::<Vec<_>>();
+        let known = Wanted {
+            hot: asked.hot.clone(),
+            actors: asked.actors.clone(),
+            branches: asked.branches.clone(),
+        };
+        assert_eq!(beyond(Wanted::default()), []);
+        assert_eq!(beyond(known.clone()), []);
+        let mut renamed = known.clone();
+        renamed.actors[0].1.login = "ada-l".to_owned();
+        assert_eq!(beyond(renamed), [], "who it is, its id says");
+
+        let mut more = known.clone();
+        more.hot.push(on(THERE, 3));
+        assert_eq!(beyond(more), [THERE]);
+        let mut more = known.clone();
+        more.actors.push((THERE, ada()));
+        assert_eq!(beyond(more), [THERE]);
+        let mut more = known;
+        more.branches.push((THERE, branch()));
+        more.hot.push(on(HERE, 4));
+        assert_eq!(beyond(more), [HERE, THERE]);
+    }
+}

@@ -1,7 +1,7 @@
 //! One step at a time: what the loop repeats, each on its own. The loop is made of
 //! these; a driver that decides their order itself uses them directly.
 
-use std::sync::PoisonError;
+use std::{collections::BTreeSet, sync::PoisonError};
 
 use super::{
     Reconciler,
@@ -9,7 +9,9 @@ use super::{
 };
 use crate::{
     apply::WriterProof,
-    observed::forge::{RepositoryOutcome, StoreMirror},
+    desired::model::Desired,
+    domain::ids::RepositoryId,
+    observed::forge::{PollRequest, RepositoryOutcome, StoreMirror},
     store::StoreError,
     telemetry::metrics::{Load, Source},
 };
@@ -172,21 +174,29 @@ impl Reconciler {
         else {
             return;
         };
-        let wanted = self.wanted();
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let repositories = wanted.beyond(&asked);
-        if repositories.is_empty() {
+        let Some((request, repositories)) = self.beyond(&desired) else {
             return;
-        }
-        let request = poll_request(&desired, wanted);
-        *asked = request.clone();
-        drop(asked);
+        };
         let mirror = StoreMirror::new(self.parts.store.clone(), grant);
         let observer = &self.parts.observer;
         let report = observer.poll_some(&request, &repositories, &mirror).await;
         if report.moved() {
             self.parts.wake.notify_one();
         }
+    }
+
+    /// What is wanted that no poll was asked for yet, and in which repositories; from now on one
+    /// is.
+    fn beyond(&self, desired: &Desired) -> Option<(PollRequest, BTreeSet<RepositoryId>)> {
+        let wanted = self.wanted();
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let repositories = wanted.beyond(&asked);
+        if repositories.is_empty() {
+            return None;
+        }
+        let request = poll_request(desired, wanted);
+        *asked = request.clone();
+        Some((request, repositories))
     }
 
     /// Makes one pass; says whether it came to anything, so that another may find more to do.

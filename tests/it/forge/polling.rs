@@ -1,6 +1,10 @@
 //! What polling costs: requests counted at the GitHub model, time stepped.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use codex_k8s::{
@@ -91,6 +95,32 @@ fn observer(forge: GithubForge) -> ForgeObserver {
 fn asked(requests: &[(&str, u64)]) -> BTreeMap<String, u64> {
     let owned = |(route, count): &(&str, u64)| ((*route).to_owned(), *count);
     requests.iter().map(owned).collect()
+}
+
+/// What is read in between leaves the rest to the next whole poll.
+#[tokio::test]
+async fn what_a_pass_wants_is_read_in_its_repositories_alone() {
+    let polled = Polled::new(Lag::NONE).await;
+    let (scene, memory) = (&polled.scene, &polled.memory);
+    scene.model.comment(REPO, 1, "ada", "A word.").unwrap();
+    let read = |report: &PollReport| {
+        let lines = report.repositories.iter();
+        lines
+            .map(|line| line.binding.name.to_string())
+            .collect::<Vec<_>>()
+    };
+    let some = BTreeSet::from([scene.repo(OTHER).id]);
+    let observer = &polled.observer;
+    let report = observer.poll_some(&polled.request, &some, memory).await;
+    assert_eq!(read(&report), [OTHER]);
+    let nobody = BTreeSet::from([RepositoryId(1 << 40)]);
+    let report = observer.poll_some(&polled.request, &nobody, memory).await;
+    assert!(report.repositories.is_empty(), "{report:?}");
+    let (report, _) = polled.poll().await;
+    assert!(
+        report.moved(),
+        "the other one is still to be read: {report:?}"
+    );
 }
 
 const EVENTS: &str = "GET /repos/{owner}/{repo}/issues/events";
