@@ -360,6 +360,9 @@ pub struct CommentPlace {
     pub path: String,
     /// The line, where the forge still knows it.
     pub line: Option<i64>,
+    /// Whether somebody has settled what it says: its thread is resolved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resolved: bool,
 }
 
 /// What an account may do in a repository, weakest first.

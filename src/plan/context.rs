@@ -118,7 +118,8 @@ fn is_entitled(
         && authority::counts(index, spec, parts.issue.repository, author.id) == Some(true)
 }
 
-/// What entitled people said in reviews of the pull request, in the order they said it.
+/// What entitled people said in reviews of the pull request, in the order they said it, but for
+/// remarks on lines that are settled.
 fn review_comments(index: &Index<'_>, parts: &Parts<'_>) -> Vec<Value> {
     let Some(pull) = parts.pull else {
         return Vec::new();
@@ -145,7 +146,9 @@ fn review_comments(index: &Index<'_>, parts: &Parts<'_>) -> Vec<Value> {
         .comments
         .iter()
         .filter(|comment| comment.repository == pull.repository && comment.number == pull.number);
+    let is_settled = |comment: &Comment| comment.place.as_ref().is_some_and(|place| place.resolved);
     let lines = on_pull
+        .filter(|comment| !is_settled(comment))
         .filter(|comment| enters(index, parts, comment))
         .filter_map(|comment| {
             let said = (Some(comment.created_at), comment.id.0, true);

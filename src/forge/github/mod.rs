@@ -23,6 +23,7 @@ mod push;
 mod reads;
 mod settings;
 mod subjects;
+mod threads;
 mod transport;
 mod wire;
 mod writes;

@@ -365,9 +365,11 @@ impl GithubForge {
         );
         let wire: Vec<WireComment> = self.client.all(call).await?;
         let records = wire.into_iter();
-        Ok(records
+        let mut remarks: Vec<Comment> = records
             .filter_map(|comment| comment.record(repository.id, Some(number)))
-            .collect())
+            .collect();
+        self.mark_resolved(repository, number, &mut remarks).await?;
+        Ok(remarks)
     }
 
     pub(super) async fn read_permission(

@@ -312,6 +312,7 @@ impl WireComment {
             place: self.path.map(|path| CommentPlace {
                 path,
                 line: self.line,
+                resolved: false,
             }),
             via_app: self.performed_via_github_app.and_then(|app| app.slug),
         })

@@ -207,6 +207,19 @@ impl GitHubModel {
         })
     }
 
+    /// Resolves the thread of a pull request that begins with these words.
+    pub fn resolve_thread(
+        &self,
+        repo: &str,
+        number: u64,
+        login: &str,
+        words: &str,
+    ) -> Result<(), ModelError> {
+        self.act(repo, login, |scene| {
+            scene.world.resolve_thread(scene.repo, number, words)
+        })
+    }
+
     /// Merges a pull request with a merge commit; returns it.
     pub fn merge_pull(&self, repo: &str, number: u64, login: &str) -> Result<String, ModelError> {
         self.act(repo, login, |scene| {

@@ -111,12 +111,24 @@ impl World {
                 line: remark.line,
                 body: remark.body,
                 commit: commit.clone(),
+                resolved: false,
                 created_at: now,
                 seen_at,
             };
             self.repo_mut(repo)?.review_comments.push(comment);
         }
         Ok(id)
+    }
+
+    /// Resolves the thread of a pull request that begins with these words. GitHub does not say
+    /// that this makes the pull request newer, so it does not here.
+    pub(super) fn resolve_thread(&mut self, repo: u64, number: u64, words: &str) -> Changed {
+        let mut comments = self.repo_mut(repo)?.review_comments.iter_mut();
+        let found = |it: &&mut ReviewComment| it.number == number && it.body == words;
+        let comment = comments.find(found);
+        let missing = || ModelError::NotFound(format!("a remark on #{number}: {words}"));
+        comment.ok_or_else(missing)?.resolved = true;
+        Ok(())
     }
 
     /// Takes a review back that approves or asks for changes.

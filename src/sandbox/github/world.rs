@@ -269,6 +269,8 @@ pub(super) struct ReviewComment {
     pub line: u64,
     pub body: String,
     pub commit: String,
+    /// Whether somebody has resolved the thread that it began.
+    pub resolved: bool,
     pub created_at: DateTime<Utc>,
     pub seen_at: DateTime<Utc>,
 }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use codex_k8s::domain::{
-    forge::ReviewState,
-    ids::{RunId, Subject},
-    run::RunState,
-    trigger::Disposition,
+use codex_k8s::{
+    domain::{
+        forge::{Comment, CommentPlace, ReviewState},
+        ids::{RunId, Subject},
+        run::RunState,
+        trigger::{Disposition, TriggerKind},
+    },
+    plan::preview::preview,
 };
 
 use super::{
     restore::{at_work, empty},
-    world::{World, at},
+    world::{World, at, project},
 };
 
 impl World {
@@ -41,6 +44,17 @@ impl World {
         stage.expect("a stage").entry.reviewed = true;
     }
 
+    /// Somebody says something on a line of a pull request.
+    fn remark(&mut self, subject: Subject, by: &str, body: &str) {
+        self.say(subject, by, body, None);
+        let comment = self.rows.comments.last_mut().expect("it was said");
+        comment.place = Some(CommentPlace {
+            path: "a.txt".to_owned(),
+            line: Some(1),
+            resolved: false,
+        });
+    }
+
     fn state(&self, run: RunId) -> RunState {
         self.run(run).state
     }
@@ -52,6 +66,36 @@ fn published() -> (World, Subject) {
     world.finish();
     let pull = world.run(run).pull_request.expect("it has a pull request");
     (world, at(pull.0))
+}
+
+#[test]
+fn a_revise_is_not_told_what_is_settled() {
+    let (mut world, pull) = published();
+    world.remark(pull, "ada", "Rename this.");
+    world.remark(pull, "ada", "Drop that.");
+    let dev = TriggerKind {
+        stage: "dev".into(),
+        revise: true,
+    };
+    let prompt = |world: &mut World| {
+        world.poll();
+        let frozen = preview(&world.input(project()), pull, &dev);
+        frozen.expect("it could start").prompt
+    };
+    let before = prompt(&mut world);
+    assert!(
+        before.contains("Rename this.") && before.contains("Drop that."),
+        "{before}"
+    );
+    let first = |row: &&mut Comment| row.body == "Rename this.";
+    let first = world.rows.comments.iter_mut().find(first);
+    let place = first.expect("it was said").place.as_mut();
+    place.expect("it stands on a line").resolved = true;
+    let after = prompt(&mut world);
+    assert!(
+        !after.contains("Rename this.") && after.contains("Drop that."),
+        "{after}"
+    );
 }
 
 #[test]

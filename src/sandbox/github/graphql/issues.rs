@@ -4,7 +4,9 @@ use apollo_compiler::resolvers::{FieldError, ObjectValue, ResolveInfo, ResolvedV
 use serde_json::{Value, json};
 
 use super::super::views::{maybe_time, node_id, time};
-use super::super::world::{Comment, Edit, Event, EventKind, Issue, Repo, Review, StateReason};
+use super::super::world::{
+    Comment, Edit, Event, EventKind, Issue, Repo, Review, ReviewComment, StateReason,
+};
 use super::nodes::{Object, Thing};
 use super::repositories::strings;
 use super::root::arguments;
@@ -39,7 +41,7 @@ impl<'v> Object<'v> {
             "url" => json!(self.view.world.issue_html_url(repo, issue)),
             "repository" => return Some(self.other(Thing::Repository(repo))),
             "author" => return Some(self.person(issue.author)),
-            "labels" | "comments" | "timelineItems" | "reviews" => {
+            "labels" | "comments" | "timelineItems" | "reviews" | "reviewThreads" => {
                 return Some(self.issue_lists(repo, issue, info));
             }
             _ => {
@@ -117,6 +119,12 @@ impl<'v> Object<'v> {
                     .map(|review| Thing::Review(repo, review))
                     .collect();
                 self.connection("PullRequestReviewConnection", things, &args)
+            }
+            "reviewThreads" => {
+                let all = repo.review_comments.iter();
+                let seen = all.filter(|it| it.number == issue.number && it.seen_at <= now);
+                let things = seen.map(Thing::Thread).collect();
+                self.connection("PullRequestReviewThreadConnection", things, &args)
             }
             _ => {
                 let wanted = strings(&args["itemTypes"]);
@@ -223,6 +231,24 @@ impl<'v> Object<'v> {
             }
             "author" => return Some(self.person(review.author)),
             "commit" => return Some(self.other(Thing::Commit(&review.commit))),
+            _ => return None,
+        };
+        Some(ResolvedValue::leaf(value))
+    }
+
+    /// Each remark begins a thread of its own here.
+    pub(super) fn thread(
+        &self,
+        first: &'v ReviewComment,
+        info: &ResolveInfo<'_>,
+    ) -> Option<ResolvedValue<'v>> {
+        let value = match info.field_name() {
+            "id" => json!(node_id("PRRT", first.id)),
+            "isResolved" => json!(first.resolved),
+            "comments" => {
+                let name = "PullRequestReviewCommentConnection";
+                return Some(self.connection(name, vec![Thing::Remark(first)], &arguments(info)));
+            }
             _ => return None,
         };
         Some(ResolvedValue::leaf(value))

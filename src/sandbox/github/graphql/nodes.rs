@@ -4,7 +4,9 @@ use apollo_compiler::resolvers::{FieldError, ObjectValue, ResolveInfo, ResolvedV
 use serde_json::{Value, json};
 
 use super::super::views::{node_id, time};
-use super::super::world::{Comment, Edit, Event, EventKind, Issue, Label, Repo, Review, UserKind};
+use super::super::world::{
+    Comment, Edit, Event, EventKind, Issue, Label, Repo, Review, ReviewComment, UserKind,
+};
 use super::View;
 use super::connection::Connection;
 
@@ -18,6 +20,9 @@ pub(super) enum Thing<'v> {
     Event(&'v Repo, &'v Event),
     Review(&'v Repo, &'v Review),
     Edit(&'v Edit),
+    /// The thread that a remark on a line begins.
+    Thread(&'v ReviewComment),
+    Remark(&'v ReviewComment),
     User(u64),
     /// The caller, whom GitHub always shows as a user.
     Viewer(u64),
@@ -90,6 +95,8 @@ impl ObjectValue for Object<'_> {
             Thing::Label(..) => "Label",
             Thing::Event(_, event) => event_type(&event.kind),
             Thing::Review(..) => "PullRequestReview",
+            Thing::Thread(_) => "PullRequestReviewThread",
+            Thing::Remark(_) => "PullRequestReviewComment",
             Thing::Edit(_) => "UserContentEdit",
             Thing::User(id) => match self.view.world.user_or_ghost(id).kind {
                 UserKind::User => "User",
@@ -112,6 +119,13 @@ impl ObjectValue for Object<'_> {
             Thing::Label(label) => Object::label(label, info),
             Thing::Event(repo, event) => this.event(repo, event, info),
             Thing::Review(repo, review) => this.review(repo, review, info),
+            Thing::Thread(first) => this.thread(first, info),
+            Thing::Remark(remark) => match info.field_name() {
+                "id" => Some(json!(node_id("PRRC", remark.id))),
+                "fullDatabaseId" => Some(json!(remark.id.to_string())),
+                _ => None,
+            }
+            .map(ResolvedValue::leaf),
             Thing::Edit(edit) => this.edit(edit, info),
             Thing::User(id) | Thing::Viewer(id) => this.user(id, info),
             Thing::Ref(repo, name) => Object::reference(repo, name, info),
