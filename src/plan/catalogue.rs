@@ -56,7 +56,7 @@ pub(super) fn labels<'a>(desired: &'a Desired, project: &ProjectKey) -> Vec<Want
     let triggers = catalogue.triggers.iter();
     let triggers = triggers.map(|it| described(&it.name, &it.colour, it.description_in(locale)));
     let plain = catalogue.plain();
-    let plain = plain.map(|(it, _)| described(&it.name, &it.colour, it.description_in(locale)));
+    let plain = plain.map(|(it, ..)| described(&it.name, &it.colour, it.description_in(locale)));
     let own = desired.project(project);
     let own = own.and_then(|project| project.spec.priority_label.as_ref());
     let own = own.map(|name| WantedLabel {

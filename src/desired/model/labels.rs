@@ -246,12 +246,18 @@ pub enum LabelPlace<'a> {
 impl LabelPlace<'_> {
     /// The path to its name.
     pub fn path(self) -> Vec<String> {
-        let path = match self {
+        self.path_to("name")
+    }
+
+    /// The path to one of its fields.
+    fn path_to(self, field: &str) -> Vec<String> {
+        let mut path = match self {
             Self::Trigger(index) => vec!["triggers".to_owned(), index.to_string()],
             Self::In(field, key) => vec![field.to_owned(), key.to_owned()],
             Self::Single(field) => vec![field.to_owned()],
         };
-        path.into_iter().chain(["name".to_owned()]).collect()
+        path.push(field.to_owned());
+        path
     }
 }
 
@@ -262,63 +268,40 @@ impl LabelCatalogSpec {
             let meaning = LabelMeaning::Trigger(trigger.kind());
             (&trigger.name, meaning, LabelPlace::Trigger(index))
         });
+        let plain = self.plain();
+        triggers.chain(plain.map(|(label, meaning, place)| (&label.name, meaning, place)))
+    }
+
+    /// Every label but the triggers, with its meaning and its place below `spec`.
+    pub fn plain(&self) -> impl Iterator<Item = (&LabelSpec, LabelMeaning, LabelPlace<'_>)> {
         let states = self.state.iter().map(|(state, label)| {
             let place = LabelPlace::In("state", state.field());
-            (&label.name, LabelMeaning::State(state), place)
+            (label, LabelMeaning::State(state), place)
         });
         let needs = self.need.iter().map(|(key, label)| {
             let place = LabelPlace::In("need", key);
-            (&label.name, LabelMeaning::Need(key.clone()), place)
+            (label, LabelMeaning::Need(key.clone()), place)
         });
-        let single = [
-            ("debug", Some(&self.debug), LabelMeaning::Debug),
-            (
-                "discussion",
-                self.discussion.as_ref(),
-                LabelMeaning::Discussion,
-            ),
-            ("priority", self.priority.as_ref(), LabelMeaning::Priority),
-        ];
-        let single = single.into_iter().filter_map(|(field, label, meaning)| {
-            Some((&label?.name, meaning, LabelPlace::Single(field)))
+        let debug = (Some(&self.debug), LabelMeaning::Debug, "debug");
+        let discussion = self.discussion.as_ref();
+        let discussion = (discussion, LabelMeaning::Discussion, "discussion");
+        let priority = (self.priority.as_ref(), LabelMeaning::Priority, "priority");
+        let single = [debug, discussion, priority].into_iter();
+        let single = single.filter_map(|(label, meaning, field)| {
+            Some((label?, meaning, LabelPlace::Single(field)))
         });
         let models = self.models.iter().map(|(id, label)| {
             let place = LabelPlace::In("models", id);
-            (&label.name, LabelMeaning::Model(id.clone()), place)
+            (label, LabelMeaning::Model(id.clone()), place)
         });
         let reasoning = self.reasoning.iter().map(|(effort, label)| {
             let place = LabelPlace::In("reasoning", effort.as_str());
-            (&label.name, LabelMeaning::Reasoning(*effort), place)
+            (label, LabelMeaning::Reasoning(*effort), place)
         });
         let semantic = self.semantic.iter().map(|(key, label)| {
             let place = LabelPlace::In("semantic", key);
-            (&label.name, LabelMeaning::Semantic(key.clone()), place)
+            (label, LabelMeaning::Semantic(key.clone()), place)
         });
-        let read = triggers.chain(states).chain(needs).chain(single);
-        read.chain(models).chain(reasoning).chain(semantic)
-    }
-
-    /// Every label but the triggers, with its place below `spec`.
-    pub fn plain(&self) -> impl Iterator<Item = (&LabelSpec, Vec<String>)> {
-        let of = |field: &str, key: &str| vec![field.to_owned(), key.to_owned()];
-        let states = self.state.iter();
-        let states = states.map(move |(state, label)| (label, of("state", state.field())));
-        let needs = self.need.iter();
-        let needs = needs.map(move |(key, label)| (label, of("need", key)));
-        let single = [
-            ("debug", Some(&self.debug)),
-            ("discussion", self.discussion.as_ref()),
-            ("priority", self.priority.as_ref()),
-        ];
-        let single = single.into_iter();
-        let single = single.filter_map(|(field, label)| Some((label?, vec![field.to_owned()])));
-        let models = self.models.iter();
-        let models = models.map(move |(id, label)| (label, of("models", id)));
-        let reasoning = self.reasoning.iter();
-        let reasoning =
-            reasoning.map(move |(effort, label)| (label, of("reasoning", effort.as_str())));
-        let semantic = self.semantic.iter();
-        let semantic = semantic.map(move |(key, label)| (label, of("semantic", key)));
         let output = states.chain(needs).chain(single);
         output.chain(models).chain(reasoning).chain(semantic)
     }
@@ -326,17 +309,13 @@ impl LabelCatalogSpec {
     /// Every label of the catalogue with what is said of it by locale, and that one's place
     /// below `spec`.
     pub fn descriptions(&self) -> Vec<(&LabelName, &BTreeMap<Locale, String>, Vec<String>)> {
-        let mut all = Vec::new();
-        for (index, label) in self.triggers.iter().enumerate() {
-            let place = vec!["triggers".to_owned(), index.to_string()];
-            all.push((&label.name, &label.descriptions, place));
-        }
+        let at = |place: LabelPlace<'_>| place.path_to("descriptions");
+        let triggers = self.triggers.iter().enumerate();
+        let triggers = triggers
+            .map(|(index, it)| (&it.name, &it.descriptions, at(LabelPlace::Trigger(index))));
         let plain = self.plain();
-        all.extend(plain.map(|(label, place)| (&label.name, &label.descriptions, place)));
-        for (_, _, place) in &mut all {
-            place.push("descriptions".to_owned());
-        }
-        all
+        let plain = plain.map(|(it, _, place)| (&it.name, &it.descriptions, at(place)));
+        triggers.chain(plain).collect()
     }
 
     /// The catalogue as a repository's variables, for workflows there: each variable's name

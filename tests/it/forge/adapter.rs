@@ -429,48 +429,6 @@ async fn a_pull_request_is_opened_edited_and_found_by_its_branch_in_any_state() 
 }
 
 #[tokio::test]
-async fn remarks_on_lines_come_with_whether_their_thread_is_resolved() {
-    let scene = Scene::new().await;
-    let (forge, repo) = (scene.forge(), scene.repo(REPO));
-    let files = [("new.txt", "x")];
-    let model = &scene.model;
-    model
-        .push_commit(REPO, "codex/issue-1", "codex", &files, "Add")
-        .unwrap();
-    let new = NewPull {
-        title: "Add".to_owned(),
-        head: "codex/issue-1".into(),
-        base: "main".into(),
-        body: "words".to_owned(),
-        draft: false,
-    };
-    let made = forge.create_pull(&repo, &new).await.unwrap().number;
-    let number = u64::try_from(made.0).unwrap();
-    assert_eq!(forge.review_comments(&repo, made).await.unwrap(), []);
-    // More threads than one query gives.
-    let remarks: Vec<String> = (0..101).map(|place| format!("Remark {place}.")).collect();
-    for words in &remarks {
-        model
-            .review_line(REPO, number, "grace", ("new.txt", 1), words)
-            .unwrap();
-    }
-    for settled in [&remarks[1], &remarks[100]] {
-        model.resolve_thread(REPO, number, "ada", settled).unwrap();
-    }
-    let read = forge.review_comments(&repo, made).await.unwrap();
-    assert_eq!(read.len(), remarks.len());
-    let resolved = |it: &&codex_k8s::domain::forge::Comment| {
-        it.place.as_ref().is_some_and(|place| place.resolved)
-    };
-    let settled: Vec<_> = read
-        .iter()
-        .filter(resolved)
-        .map(|it| it.body.as_str())
-        .collect();
-    assert_eq!(settled, ["Remark 1.", "Remark 100."]);
-}
-
-#[tokio::test]
 async fn a_wrong_token_is_unauthorised_and_stands_in_no_text() {
     let scene = Scene::new().await;
     let settings = settings(&scene.model.rest_url(), "hush-hush");

@@ -5,6 +5,7 @@ mod adapter;
 mod observer;
 mod polling;
 mod stub;
+mod threads;
 
 use std::{
     collections::BTreeMap,

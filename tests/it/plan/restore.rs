@@ -4,7 +4,7 @@
 use chrono::Duration;
 use codex_k8s::domain::{
     fact::ResultStatus,
-    ids::{AttemptNo, EventId, RunId},
+    ids::{AttemptNo, EventId, RunId, Subject},
     report::ReportState,
     run::{AttemptState, RunState},
     snapshot::StoreSnapshot,
@@ -75,6 +75,18 @@ impl World {
         panic!("it never comes to rest:\n{}", self.show("report"));
     }
 
+    /// The run that is due on a subject, with its agent at work.
+    pub(super) fn go_to_work(&mut self, subject: Subject) -> RunId {
+        self.passes(6);
+        let run = self.run_of(subject).map(|run| run.id);
+        let run = run.unwrap_or_else(|| panic!("it has no run:\n{}", self.show("report")));
+        self.pod_runs(run);
+        self.passes(3);
+        let state = self.run(run).state;
+        assert_eq!(state, RunState::Running, "{}", self.show("report"));
+        run
+    }
+
     /// What stands in the cluster, by uid.
     pub(super) fn standing(&self) -> Vec<String> {
         let cluster = &self.cluster;
@@ -89,16 +101,7 @@ impl World {
 pub(super) fn at_work() -> (World, RunId) {
     let mut world = World::example();
     world.label(at(10), "run:dev", "ada");
-    world.passes(6);
-    let run = world.run_of(at(10)).expect("it has a run").id;
-    world.pod_runs(run);
-    world.passes(3);
-    assert_eq!(
-        world.run(run).state,
-        RunState::Running,
-        "{}",
-        world.show("report")
-    );
+    let run = world.go_to_work(at(10));
     (world, run)
 }
 

@@ -67,19 +67,7 @@ fn at_work(ask: impl Fn(&mut World)) -> (World, RunId) {
     let mut world = World::example();
     world.written_by(at(30), "ada");
     ask(&mut world);
-    world.passes(6);
-    let run = world.run_of(at(30));
-    let run = run
-        .unwrap_or_else(|| panic!("it has no run:\n{}", world.show("report")))
-        .id;
-    world.pod_runs(run);
-    world.passes(3);
-    assert_eq!(
-        world.run(run).state,
-        RunState::Running,
-        "{}",
-        world.show("report")
-    );
+    let run = world.go_to_work(at(30));
     (world, run)
 }
 

@@ -31,7 +31,7 @@ impl World {
             .map(|label| record(&label.name, &label.colour, label.description_in(locale)));
         let others = catalogue
             .plain()
-            .map(|(label, _)| record(&label.name, &label.colour, label.description_in(locale)));
+            .map(|(label, ..)| record(&label.name, &label.colour, label.description_in(locale)));
         for label in triggers.chain(others) {
             for repository in [HELLO, NOTES] {
                 let label = label.clone();
